@@ -1,0 +1,52 @@
+//! Where the engine's batches come from.
+
+use crate::context::Context;
+use crate::kernel::Element;
+
+/// What a batch's targets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetKind {
+    /// One class index per sample, below this count.
+    Classes(usize),
+    /// This many values per sample.
+    Values(usize),
+}
+
+/// A set of samples that batches are gathered from, by index.
+///
+/// A sample does not depend on the batch that it is gathered into.
+pub trait BatchSource<T: Element>: Sync {
+    /// The number of samples.
+    fn len(&self) -> usize;
+
+    /// True if there is no sample.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of features of a sample.
+    fn features(&self) -> usize;
+
+    /// What the targets are; `None` if the set has none.
+    fn target_kind(&self) -> Option<TargetKind>;
+
+    /// Writes the features of the samples `indices` to `out`, row by row: `(indices.len(), features)`.
+    ///
+    /// # Panics
+    /// May panic if an index is out of range or `out` has another length.
+    fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]);
+
+    /// Writes the classes of the samples `indices`. Called only where [`target_kind`](Self::target_kind) says so.
+    ///
+    /// # Panics
+    /// May panic if an index is out of range or `out` has another length.
+    fn gather_classes(&self, indices: &[usize], out: &mut [u32]);
+
+    /// Writes the target values of the samples `indices`, row by row. Called only where
+    /// [`target_kind`](Self::target_kind) says so.
+    ///
+    /// # Panics
+    /// May panic if an index is out of range or `out` has another length.
+    fn gather_values(&self, context: &Context, indices: &[usize], out: &mut [T]);
+}

@@ -1,0 +1,18 @@
+//! Numeric kernels: slices and strided views in, slices out.
+//!
+//! A kernel checks the lengths at its front and then runs on the instruction set of the [`Context`](crate::Context).
+//! None allocates, none starts threads.
+
+pub mod activation;
+pub mod convert;
+mod element;
+pub mod gemm;
+pub mod loss;
+pub(crate) mod math;
+pub mod reduce;
+#[doc(hidden)]
+pub mod reference;
+pub mod softmax;
+pub mod update;
+
+pub use element::Element;

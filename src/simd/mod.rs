@@ -1,0 +1,269 @@
+//! One vector type, everywhere: the canonical vector has 16 lanes of f32 or 8 of f64.
+//!
+//! ```text
+//!            f32 x 16 / f64 x 8
+//!   avx512   one zmm register
+//!   avx2     two ymm registers
+//!   neon     four 128-bit registers
+//!   portable `wide`
+//! ```
+//!
+//! A kernel body is written once, generic over a token `S: Simd`, and runs through [`Selected::run`], the only
+//! place where code is compiled for a CPU feature. A token is a zero-sized value that exists only where its
+//! features were detected: holding one, or a vector made with one, is the proof that the CPU has them.
+//!
+//! Every operation is correctly rounded and works lane by lane, so the same body gives the same bits on every
+//! instruction set with a fused multiply-add. Bodies and everything that they call are `#[inline(always)]`:
+//! a function that is not inlined into its wrapper would be compiled without the features.
+
+pub mod isa;
+pub mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+
+pub use isa::Isa;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// A token: the proof that this CPU has the instruction set `ISA`.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// The canonical vector of f32.
+    type F32: Vector<f32, Self>;
+    /// The canonical vector of f64.
+    type F64: Vector<f64, Self>;
+    /// The instruction set.
+    const ISA: Isa;
+}
+
+/// The canonical vector of `T` under the token `S`. Operators round to nearest even, each on its own.
+pub trait Vector<T: Copy, S>:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    /// One truth value per lane.
+    type Mask: Mask;
+    /// The lanes as unsigned integers of the same width.
+    type Bits: Bits;
+    /// 16 for f32, 8 for f64.
+    const LANES: usize;
+
+    /// All lanes `value`.
+    fn splat(s: S, value: T) -> Self;
+    /// The lanes from `source`, which has at least `LANES` elements.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of `LANES` elements.
+    unsafe fn load_ptr(s: S, source: *const T) -> Self;
+    /// The first `count` lanes from `source`, the others +0. Reads no other element.
+    ///
+    /// # Safety
+    /// `count <= LANES`, and `source` is valid for reads of `count` elements.
+    unsafe fn load_first_ptr(s: S, source: *const T, count: usize) -> Self;
+    /// Writes all lanes.
+    ///
+    /// # Safety
+    /// `target` is valid for writes of `LANES` elements.
+    unsafe fn store_ptr(self, target: *mut T);
+    /// Writes the first `count` lanes and nothing else.
+    ///
+    /// # Safety
+    /// `count <= LANES`, and `target` is valid for writes of `count` elements.
+    unsafe fn store_first_ptr(self, target: *mut T, count: usize);
+
+    /// `self * factor + addend`, rounded once (twice on the portable tier).
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
+    /// The absolute value: clears the sign bit, of NaN too.
+    fn abs(self) -> Self;
+    /// `if self > other { self } else { other }`: `other` if either is NaN or both are zero.
+    fn max_or_other(self, other: Self) -> Self;
+    /// `if self < other { self } else { other }`: `other` if either is NaN or both are zero.
+    fn min_or_other(self, other: Self) -> Self;
+    /// `self == other`; false for NaN.
+    fn equal(self, other: Self) -> Self::Mask;
+    /// `self > other`; false for NaN.
+    fn greater(self, other: Self) -> Self::Mask;
+    /// `self >= other`; false for NaN.
+    fn greater_equal(self, other: Self) -> Self::Mask;
+    /// `if mask { self } else { other }`, lane by lane.
+    fn select(self, mask: Self::Mask, other: Self) -> Self;
+    /// The lanes' bit patterns.
+    fn to_bits(self) -> Self::Bits;
+    /// The lanes with these bit patterns.
+    fn from_bits(bits: Self::Bits) -> Self;
+    /// Bit patterns, all `value` (cut to the width of a lane).
+    fn splat_bits(s: S, value: u64) -> Self::Bits;
+
+    /// True where the lane is NaN.
+    #[inline(always)]
+    fn is_nan(self) -> Self::Mask {
+        self.equal(self).not()
+    }
+
+    /// The larger one; NaN if either is NaN (`self`'s first); `other` if both are zero.
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.select(self.is_nan(), self.max_or_other(other))
+    }
+
+    /// The smaller one; NaN if either is NaN (`self`'s first); `other` if both are zero.
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.select(self.is_nan(), self.min_or_other(other))
+    }
+
+    /// The lanes from the first `LANES` elements.
+    ///
+    /// # Panics
+    /// If `source` is shorter.
+    #[inline(always)]
+    fn load(s: S, source: &[T]) -> Self {
+        assert!(source.len() >= Self::LANES);
+        // SAFETY: `source` has at least LANES elements.
+        unsafe { Self::load_ptr(s, source.as_ptr()) }
+    }
+
+    /// The first `source.len()` lanes (at most all), the others +0.
+    #[inline(always)]
+    fn load_first(s: S, source: &[T]) -> Self {
+        // SAFETY: the count is at most LANES and at most the slice's length.
+        unsafe { Self::load_first_ptr(s, source.as_ptr(), source.len().min(Self::LANES)) }
+    }
+
+    /// Writes all lanes to the first `LANES` elements.
+    ///
+    /// # Panics
+    /// If `target` is shorter.
+    #[inline(always)]
+    fn store(self, target: &mut [T]) {
+        assert!(target.len() >= Self::LANES);
+        // SAFETY: `target` has at least LANES elements.
+        unsafe { self.store_ptr(target.as_mut_ptr()) }
+    }
+
+    /// Writes the first `target.len()` lanes (at most all).
+    #[inline(always)]
+    fn store_first(self, target: &mut [T]) {
+        // SAFETY: the count is at most LANES and at most the slice's length.
+        unsafe { self.store_first_ptr(target.as_mut_ptr(), target.len().min(Self::LANES)) }
+    }
+}
+
+/// One truth value per lane.
+pub trait Mask: Copy {
+    /// Both.
+    fn and(self, other: Self) -> Self;
+    /// Either.
+    fn or(self, other: Self) -> Self;
+    /// The opposite.
+    #[allow(clippy::should_implement_trait, reason = "beside `and` and `or`, which have no such trait")]
+    fn not(self) -> Self;
+    /// True if any lane is.
+    fn any(self) -> bool;
+}
+
+/// Unsigned integers as wide as the floats: u32 x 16 or u64 x 8. Arithmetic wraps.
+pub trait Bits: Copy {
+    /// Bitwise and.
+    fn and(self, other: Self) -> Self;
+    /// Bitwise or.
+    fn or(self, other: Self) -> Self;
+    /// Bitwise exclusive or.
+    fn xor(self, other: Self) -> Self;
+    /// Sum, wrapping.
+    fn add(self, other: Self) -> Self;
+    /// Difference, wrapping.
+    fn sub(self, other: Self) -> Self;
+    /// Shifted left by N bits.
+    fn shl<const N: u32>(self) -> Self;
+    /// Shifted right by N bits, zeros coming in.
+    fn shr<const N: u32>(self) -> Self;
+}
+
+/// A kernel: its data, and its body for any instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The body. Mark it `#[inline(always)]`.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+#[derive(Clone, Copy)]
+enum Token {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
+}
+
+/// An instruction set that was found on this CPU.
+#[derive(Clone, Copy)]
+pub struct Selected(Token);
+
+impl Selected {
+    /// `isa`, if this CPU has it.
+    pub fn new(isa: Isa) -> Option<Self> {
+        match isa {
+            Isa::Portable => Some(Self(Token::Portable(portable::Portable))),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::Avx2::new().map(|token| Self(Token::Avx2(token))),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::Avx512::new().map(|token| Self(Token::Avx512(token))),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::Neon::new().map(|token| Self(Token::Neon(token))),
+            #[allow(unreachable_patterns, reason = "which sets remain depends on the target")]
+            _ => None,
+        }
+    }
+
+    /// Which one.
+    pub fn isa(self) -> Isa {
+        match self.0 {
+            Token::Portable(_) => Isa::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(_) => Isa::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Token::Neon(_) => Isa::Neon,
+        }
+    }
+
+    /// Runs `kernel`, compiled for this instruction set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Token::Portable(token) => kernel.run(token),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves that the CPU has the features.
+            Token::Avx2(token) => unsafe { avx2::run(token, kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves that the CPU has the features.
+            Token::Avx512(token) => unsafe { avx512::run(token, kernel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the token proves that the CPU has the features.
+            Token::Neon(token) => unsafe { neon::run(token, kernel) },
+        }
+    }
+}
+
+/// A float that has a canonical vector under every token.
+pub trait Scalar: Copy + Send + Sync + 'static {
+    /// Its canonical vector.
+    type V<S: Simd>: Vector<Self, S>;
+}
+
+impl Scalar for f32 {
+    type V<S: Simd> = S::F32;
+}
+
+impl Scalar for f64 {
+    type V<S: Simd> = S::F64;
+}
