@@ -7,6 +7,7 @@ pub mod activation;
 pub mod convert;
 mod element;
 pub mod gemm;
+pub(crate) mod loops;
 pub mod loss;
 pub(crate) mod math;
 pub mod reduce;

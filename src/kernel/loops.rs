@@ -1,0 +1,121 @@
+//! The loops with tails, once: every elementwise kernel and every sum runs through this file.
+//!
+//! An operation is a type with an `#[inline(always)]` method rather than a closure: a closure that the compiler
+//! chooses not to inline would be compiled without the instruction set's features.
+
+use super::element::Element;
+use crate::simd::{Simd, Vector};
+
+/// One vector in, one out.
+pub(crate) trait Unary<T: Element>: Copy {
+    /// The operation. Mark it `#[inline(always)]`.
+    fn apply<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S>;
+}
+
+/// Two vectors in, one out.
+pub(crate) trait Binary<T: Element>: Copy {
+    /// The operation. Mark it `#[inline(always)]`.
+    fn apply<S: Simd>(self, s: S, x: T::V<S>, y: T::V<S>) -> T::V<S>;
+}
+
+/// `output[i] = operation(input[i])`. The slices have one length.
+#[inline(always)]
+pub(crate) fn map<T: Element, S: Simd, O: Unary<T>>(s: S, operation: O, input: &[T], output: &mut [T]) {
+    debug_assert_eq!(input.len(), output.len());
+    let lanes = T::V::<S>::LANES;
+    let (inputs, input_tail) = input.split_at(input.len() - input.len() % lanes);
+    let (outputs, output_tail) = output.split_at_mut(inputs.len());
+    for (x, y) in inputs.chunks_exact(lanes).zip(outputs.chunks_exact_mut(lanes)) {
+        operation.apply(s, T::V::<S>::load(s, x)).store(y);
+    }
+    if !input_tail.is_empty() {
+        operation.apply(s, T::V::<S>::load_first(s, input_tail)).store_first(output_tail);
+    }
+}
+
+/// `data[i] = operation(data[i])`.
+#[inline(always)]
+pub(crate) fn map_in_place<T: Element, S: Simd, O: Unary<T>>(s: S, operation: O, data: &mut [T]) {
+    let lanes = T::V::<S>::LANES;
+    let mut chunks = data.chunks_exact_mut(lanes);
+    for x in &mut chunks {
+        operation.apply(s, T::V::<S>::load(s, x)).store(x);
+    }
+    let tail = chunks.into_remainder();
+    if !tail.is_empty() {
+        operation.apply(s, T::V::<S>::load_first(s, tail)).store_first(tail);
+    }
+}
+
+/// `output[i] = operation(a[i], b[i])`. The slices have one length.
+#[inline(always)]
+pub(crate) fn zip<T: Element, S: Simd, O: Binary<T>>(s: S, operation: O, a: &[T], b: &[T], output: &mut [T]) {
+    debug_assert!(a.len() == output.len() && b.len() == output.len());
+    let lanes = T::V::<S>::LANES;
+    let whole = output.len() - output.len() % lanes;
+    let ((a, a_tail), (b, b_tail)) = (a.split_at(whole), b.split_at(whole));
+    let (outputs, output_tail) = output.split_at_mut(whole);
+    for ((x, y), z) in a.chunks_exact(lanes).zip(b.chunks_exact(lanes)).zip(outputs.chunks_exact_mut(lanes)) {
+        operation.apply(s, T::V::<S>::load(s, x), T::V::<S>::load(s, y)).store(z);
+    }
+    if !output_tail.is_empty() {
+        let (x, y) = (T::V::<S>::load_first(s, a_tail), T::V::<S>::load_first(s, b_tail));
+        operation.apply(s, x, y).store_first(output_tail);
+    }
+}
+
+/// `target[i] = operation(target[i], other[i])`. The slices have one length.
+#[inline(always)]
+pub(crate) fn zip_in_place<T: Element, S: Simd, O: Binary<T>>(
+    s: S,
+    operation: O,
+    target: &mut [T],
+    other: &[T],
+) {
+    debug_assert_eq!(target.len(), other.len());
+    let lanes = T::V::<S>::LANES;
+    let (others, other_tail) = other.split_at(other.len() - other.len() % lanes);
+    let (targets, target_tail) = target.split_at_mut(others.len());
+    for (x, y) in targets.chunks_exact_mut(lanes).zip(others.chunks_exact(lanes)) {
+        operation.apply(s, T::V::<S>::load(s, x), T::V::<S>::load(s, y)).store(x);
+    }
+    if !target_tail.is_empty() {
+        let (x, y) = (T::V::<S>::load_first(s, target_tail), T::V::<S>::load_first(s, other_tail));
+        operation.apply(s, x, y).store_first(target_tail);
+    }
+}
+
+/// The sum of all lanes by a fixed tree: lane i with lane i + half, until one is left.
+#[inline(always)]
+pub(crate) fn tree_sum<T: Element, S: Simd>(v: T::V<S>) -> T {
+    let mut lanes = [T::zero(); 16];
+    v.store_first(&mut lanes);
+    let mut half = T::V::<S>::LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = lanes[i] + lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// `sum of operation(x[i])`, in an order that depends on the length alone: four interleaved vectors of partial
+/// sums, added pairwise, then [`tree_sum`]. Lanes past the end count as +0 *after* the operation.
+#[inline(always)]
+pub(crate) fn sum_by<T: Element, S: Simd, O: Unary<T>>(s: S, operation: O, x: &[T]) -> T {
+    let lanes = T::V::<S>::LANES;
+    let mut sums = [T::V::<S>::splat(s, T::zero()); 4];
+    let mut blocks = x.chunks_exact(4 * lanes);
+    for block in &mut blocks {
+        for (sum, part) in sums.iter_mut().zip(block.chunks_exact(lanes)) {
+            *sum = *sum + operation.apply(s, T::V::<S>::load(s, part));
+        }
+    }
+    for (sum, part) in sums.iter_mut().zip(blocks.remainder().chunks(lanes)) {
+        let mut values = [T::zero(); 16];
+        operation.apply(s, T::V::<S>::load_first(s, part)).store_first(&mut values[..part.len()]);
+        *sum = *sum + T::V::<S>::load(s, &values);
+    }
+    tree_sum::<T, S>((sums[0] + sums[1]) + (sums[2] + sums[3]))
+}

@@ -1,0 +1,12 @@
+//! gemmule trains neural networks on CPUs.
+
+mod context;
+mod error;
+pub mod kernel;
+#[allow(unsafe_code, reason = "the instruction sets' intrinsics; see the module")]
+mod simd;
+
+pub use context::{Context, Parallelism};
+pub use error::{Error, Result};
+pub use kernel::Element;
+pub use simd::Isa;
