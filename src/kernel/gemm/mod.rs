@@ -1,0 +1,237 @@
+//! General matrix product: C = alpha A B + beta C on strided views, then bias, activation and derivative.
+//!
+//! The order of every sum is part of the contract, so that an element's bits depend on its row of A, its column of
+//! B and its own old value alone, never on threads, block sizes, instruction set (among those with a fused
+//! multiply-add) or the other rows and columns:
+//!
+//! ```text
+//! s = beta * c                                   (beta = 0: s = +0, C is not read)
+//! for each chunk of 512 of k, ascending:
+//!     t = +0;  for k in the chunk, ascending:  t = fma(a[i][k], b[k][j], t)
+//!     s = fma(alpha, t, s)
+//! c = derivative(activation(s + bias[j]))        (each only if asked for)
+//! ```
+//!
+//! With alpha = 0 or k = 0 there is no chunk: A and B are not read. Front: this file checks and decides how many
+//! threads. Middle: `driver` cuts into phases and tiles. Back: `microkernel`, one body for every instruction set.
+
+pub(crate) mod blocking;
+#[allow(unsafe_code, reason = "tiles of C are shared among threads through pointers")]
+pub(crate) mod driver;
+#[allow(unsafe_code, reason = "the register tile works on pointers")]
+mod microkernel;
+#[allow(unsafe_code, reason = "copies between strided pointers")]
+mod pack;
+#[cfg(test)]
+mod tests;
+#[allow(unsafe_code, reason = "a view is a pointer with strides, checked once")]
+pub(crate) mod view;
+
+use super::activation::Activation;
+use super::element::Element;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::parallel;
+use blocking::Blocking;
+use driver::{Operands, Plan};
+use std::cell::Cell;
+use view::{MatMut, MatRef};
+
+/// What is done to each element of the result before it is stored, in this order.
+///
+/// ```
+/// use gemmule::kernel::activation::Activation;
+/// use gemmule::{Context, Epilogue, MatMut, MatRef, gemm_with};
+///
+/// let (x, w, bias) = ([1.0_f32, -2.0], [3.0, 0.5, 1.0, 2.0], [0.25, 0.0]);
+/// let mut y = [0.0; 2];
+/// let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Relu, ..Epilogue::default() };
+/// gemm_with(
+///     &Context::detect()?,
+///     1.0,
+///     MatRef::row_major(&x, 1, 2)?,
+///     MatRef::row_major(&w, 2, 2)?,
+///     0.0,
+///     &mut MatMut::row_major(&mut y, 1, 2)?,
+///     &epilogue,
+/// )?;
+/// assert_eq!(y, [1.25, 0.0]);
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a, T> {
+    /// Added to each row: one value per column.
+    pub bias: Option<&'a [T]>,
+    /// Applied to each element.
+    pub activation: Activation,
+    /// Multiplies each element by the derivative of an activation, taken from that activation's output (as large as
+    /// C): the step from the gradient of a layer's output to that of the activation's input before it.
+    pub derivative: Option<(Activation, MatRef<'a, T>)>,
+}
+
+impl<T> Default for Epilogue<'_, T> {
+    fn default() -> Self {
+        Self { bias: None, activation: Activation::Identity, derivative: None }
+    }
+}
+
+/// C = alpha A B + beta C, for A (m x k), B (k x n) and C (m x n) with any strides.
+///
+/// The module describes the order of the sums. beta = 0 never reads C; alpha = 0 or k = 0 never reads A and B. With
+/// [`Parallelism::Auto`](crate::Parallelism) large products run on several threads, with the same bits.
+///
+/// ```
+/// use gemmule::{Context, MatMut, MatRef, gemm};
+///
+/// let (a, b) = ([1.0_f32, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, -1.0]);
+/// let mut c = [f32::NAN; 4];
+/// gemm(
+///     &Context::detect()?,
+///     1.0,
+///     MatRef::row_major(&a, 2, 2)?,
+///     MatRef::row_major(&b, 2, 2)?,
+///     0.0,
+///     &mut MatMut::row_major(&mut c, 2, 2)?,
+/// )?;
+/// assert_eq!(c, [1.0, -2.0, 3.0, -4.0]);
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes do not fit; [`Error::OutOfMemory`] if a packing buffer cannot be had.
+pub fn gemm<T: Element>(
+    context: &Context,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    beta: T,
+    c: &mut MatMut<'_, T>,
+) -> Result<()> {
+    gemm_with(context, alpha, a, b, beta, c, &Epilogue::default())
+}
+
+/// [`gemm`], then `epilogue` on each element while it is still in the cache.
+///
+/// # Errors
+/// As [`gemm`]; also if the bias has not n elements or the derivative's output is not m x n.
+pub fn gemm_with<T: Element>(
+    context: &Context,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    beta: T,
+    c: &mut MatMut<'_, T>,
+    epilogue: &Epilogue<'_, T>,
+) -> Result<()> {
+    let (m, n) = (c.rows(), c.cols());
+    let expect = |what, expected: (usize, usize), got: (usize, usize)| {
+        if expected == got {
+            return Ok(());
+        }
+        let show = |(rows, cols)| format!("{rows} x {cols}");
+        Err(Error::shape("gemm", what, show(expected), show(got)))
+    };
+    expect("a", (m, a.cols()), (a.rows(), a.cols()))?;
+    expect("b", (a.cols(), n), (b.rows(), b.cols()))?;
+    if let Some(bias) = epilogue.bias
+        && bias.len() != n
+    {
+        return Err(Error::shape("gemm", "bias", n, bias.len()));
+    }
+    if let Some((_, output)) = epilogue.derivative {
+        expect("output of the derivative", (m, n), (output.rows(), output.cols()))?;
+    }
+    let work = m as f64 * n as f64 * a.cols() as f64;
+    let width = parallel::worthwhile(context.parallelism(), work);
+    run(context, alpha, a, b, beta, c, epilogue, width, None)
+}
+
+/// The product after its checks. `blocking` can be injected, so that small tests reach every edge.
+#[allow(clippy::too_many_arguments, reason = "BLAS's arguments and what the tests inject")]
+fn run<T: Element>(
+    context: &Context,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    beta: T,
+    c: &mut MatMut<'_, T>,
+    epilogue: &Epilogue<'_, T>,
+    width: usize,
+    blocking: Option<Blocking>,
+) -> Result<()> {
+    let plain = epilogue.bias.is_none() && epilogue.derivative.is_none();
+    let (mut a, mut b) = (a, b);
+    let (c_pointer, mut c_layout) = (c.pointer(), c.layout());
+    if plain && c_layout.col_stride != 1 && c_layout.row_stride == 1 && c_layout.cols > 1 {
+        // The transposed product has contiguous rows and, element by element, the same sums.
+        (a, b) = (b.transposed(), a.transposed());
+        c_layout = super::gemm::view::Layout {
+            rows: c_layout.cols,
+            cols: c_layout.rows,
+            row_stride: c_layout.col_stride,
+            col_stride: c_layout.row_stride,
+        };
+    }
+    let (mut a_layout, mut b_layout) = (a.layout(), b.layout());
+    if alpha == T::zero() {
+        (a_layout.cols, b_layout.rows) = (0, 0);
+    }
+    let output = epilogue.derivative.map(|(activation, y)| (activation, y.pointer(), y.layout()));
+    if let Some((_, _, y)) = output
+        && y.col_stride != 1
+        && y.cols > 1
+    {
+        return Err(Error::shape("gemm", "output of the derivative", "contiguous columns", y));
+    }
+    let plan = Plan::new::<T>(context, a_layout, b_layout, width, blocking);
+    let (b_len, a_len) = (plan.packed_b_len(), plan.packed_a_len());
+    with_workspace(b_len + a_len * width, |workspace: *mut T| {
+        let operands = Operands {
+            a: a.pointer(),
+            a_row_stride: a_layout.row_stride,
+            a_col_stride: a_layout.col_stride,
+            b: b.pointer(),
+            b_row_stride: b_layout.row_stride,
+            b_col_stride: b_layout.col_stride,
+            c: c_pointer,
+            c_row_stride: c_layout.row_stride,
+            c_col_stride: c_layout.col_stride,
+            alpha,
+            beta,
+            bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
+            activation: epilogue.activation,
+            derivative: output.map_or(Activation::Identity, |(activation, ..)| activation),
+            output: output.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
+            output_row_stride: output.map_or(0, |(.., y)| y.row_stride),
+            output_col_stride: output.map_or(0, |(.., y)| y.col_stride),
+            packed_b: workspace,
+            packed_a: workspace.wrapping_add(b_len),
+        };
+        driver::run_all(context, &plan, &operands, width);
+    })
+}
+
+thread_local! {
+    /// The packing buffer of the last product on this thread. It is taken out while it is in use, so that nothing is
+    /// borrowed across a parallel region and a nested product makes its own.
+    static WORKSPACE: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `body` with 64-byte aligned room for `len` elements.
+fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> Result<R> {
+    if len == 0 {
+        return Ok(body(std::ptr::null_mut()));
+    }
+    let bytes = len.checked_mul(size_of::<T>()).ok_or_else(|| Error::overflow("gemm", "the packing buffer"))?;
+    let words = bytes.div_ceil(8) + 8;
+    let mut buffer = WORKSPACE.take();
+    if buffer.len() < words {
+        buffer = Vec::new();
+        buffer.try_reserve_exact(words).map_err(|_| Error::OutOfMemory { what: "gemm's packing buffer", bytes })?;
+        buffer.resize(words, 0.0);
+    }
+    let start = buffer.as_ptr().align_offset(64);
+    let result = body(buffer[start..].as_mut_ptr().cast());
+    WORKSPACE.set(buffer);
+    Ok(result)
+}

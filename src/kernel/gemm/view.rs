@@ -1,0 +1,262 @@
+//! Strided views of slices as matrices: checked once, when they are made.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A read-only matrix over a slice: element (i, j) stands at `offset + i * row_stride + j * col_stride`.
+///
+/// Strides may be negative or zero.
+///
+/// ```
+/// use gemmule::MatRef;
+///
+/// let data = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let a = MatRef::row_major(&data, 2, 3)?;
+/// assert_eq!(a.get(1, 0), Some(4.0));
+/// assert_eq!(a.transposed().get(0, 1), Some(4.0));
+/// assert!(MatRef::new(&data, 0, 3, 3, 3, 1).is_err());
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+pub struct MatRef<'a, T> {
+    pointer: *const T,
+    layout: Layout,
+    lifetime: PhantomData<&'a [T]>,
+}
+
+/// A writable matrix over a slice, with every element at a place of its own.
+pub struct MatMut<'a, T> {
+    pointer: *mut T,
+    layout: Layout,
+    lifetime: PhantomData<&'a mut [T]>,
+}
+
+/// Shape and strides, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub rows: usize,
+    pub cols: usize,
+    pub row_stride: isize,
+    pub col_stride: isize,
+}
+
+impl Layout {
+    fn transposed(self) -> Self {
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+
+    fn is_empty(self) -> bool {
+        self.rows == 0 || self.cols == 0
+    }
+
+    /// `offset`, if every element lies within `length`; an empty matrix touches nothing and starts at 0.
+    fn check(self, operation: &'static str, offset: usize, length: usize) -> Result<usize> {
+        if self.is_empty() {
+            return Ok(0);
+        }
+        // Two products of 64-bit numbers and their sum fit in 128 bits with room to spare.
+        let reach = |count: usize, stride: isize| (count as i128 - 1) * stride as i128;
+        let (down, right) = (reach(self.rows, self.row_stride), reach(self.cols, self.col_stride));
+        let first = offset as i128 + down.min(0) + right.min(0);
+        let last = offset as i128 + down.max(0) + right.max(0);
+        if first < 0 || last >= length as i128 {
+            return Err(Error::shape(
+                operation,
+                "slice",
+                format_args!("elements {first} to {last} for {self} at offset {offset}"),
+                format_args!("a slice of {length}"),
+            ));
+        }
+        Ok(offset)
+    }
+
+    /// True if it is certain that no two elements share a place: the longer stride steps over all of the shorter.
+    fn is_distinct(self) -> bool {
+        let mut dims = [(self.row_stride, self.rows), (self.col_stride, self.cols)];
+        dims.sort_by_key(|&(stride, _)| stride.unsigned_abs());
+        let [(short, short_count), (long, long_count)] = dims;
+        let short_reach = short.unsigned_abs() as u128 * (short_count as u128).saturating_sub(1);
+        self.is_empty()
+            || ((short_count <= 1 || short != 0)
+                && (long_count <= 1 || long.unsigned_abs() as u128 > short_reach))
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} with strides {}, {}", self.rows, self.cols, self.row_stride, self.col_stride)
+    }
+}
+
+/// The strides of a packed row-major matrix; `cols` beyond isize can only belong to an empty or refused one.
+fn packed(cols: usize) -> isize {
+    isize::try_from(cols).unwrap_or(isize::MAX)
+}
+
+impl<'a, T: Copy> MatRef<'a, T> {
+    /// The matrix with these strides whose element (0, 0) is `slice[offset]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if an element would lie outside the slice.
+    pub fn new(
+        slice: &'a [T],
+        offset: usize,
+        rows: usize,
+        cols: usize,
+        row_stride: isize,
+        col_stride: isize,
+    ) -> Result<Self> {
+        let layout = Layout { rows, cols, row_stride, col_stride };
+        let offset = layout.check("MatRef::new", offset, slice.len())?;
+        Ok(Self { pointer: slice[offset..].as_ptr(), layout, lifetime: PhantomData })
+    }
+
+    /// The matrix whose rows follow each other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the slice is shorter than `rows * cols`.
+    pub fn row_major(slice: &'a [T], rows: usize, cols: usize) -> Result<Self> {
+        Self::new(slice, 0, rows, cols, packed(cols), 1)
+    }
+
+    /// The matrix whose columns follow each other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the slice is shorter than `rows * cols`.
+    pub fn col_major(slice: &'a [T], rows: usize, cols: usize) -> Result<Self> {
+        Self::new(slice, 0, rows, cols, 1, packed(rows))
+    }
+
+    /// Rows and columns exchanged; nothing moves.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self { layout: self.layout.transposed(), ..self }
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.layout.rows
+    }
+
+    /// The number of columns.
+    pub fn cols(&self) -> usize {
+        self.layout.cols
+    }
+
+    /// Element (i, j), if there is one.
+    pub fn get(&self, i: usize, j: usize) -> Option<T> {
+        if i >= self.layout.rows || j >= self.layout.cols {
+            return None;
+        }
+        let at = i as isize * self.layout.row_stride + j as isize * self.layout.col_stride;
+        // SAFETY: the constructor checked that every element lies within the slice, which lives as long as `self`.
+        Some(unsafe { *self.pointer.offset(at) })
+    }
+
+    pub(crate) fn pointer(&self) -> *const T {
+        self.pointer
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+impl<'a, T: Copy> MatMut<'a, T> {
+    /// The matrix with these strides whose element (0, 0) is `slice[offset]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if an element would lie outside the slice, or if two elements might share a place: the
+    /// longer stride must exceed all that the shorter one reaches.
+    pub fn new(
+        slice: &'a mut [T],
+        offset: usize,
+        rows: usize,
+        cols: usize,
+        row_stride: isize,
+        col_stride: isize,
+    ) -> Result<Self> {
+        let layout = Layout { rows, cols, row_stride, col_stride };
+        let offset = layout.check("MatMut::new", offset, slice.len())?;
+        if !layout.is_distinct() {
+            return Err(Error::shape(
+                "MatMut::new",
+                "strides",
+                "strides under which no two elements can share a place",
+                layout,
+            ));
+        }
+        // SAFETY: `check` returned an offset within the slice, or 0.
+        let pointer = unsafe { slice.as_mut_ptr().add(offset) };
+        Ok(Self { pointer, layout, lifetime: PhantomData })
+    }
+
+    /// The matrix whose rows follow each other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the slice is shorter than `rows * cols`.
+    pub fn row_major(slice: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
+        Self::new(slice, 0, rows, cols, packed(cols), 1)
+    }
+
+    /// The matrix whose columns follow each other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the slice is shorter than `rows * cols`.
+    pub fn col_major(slice: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
+        Self::new(slice, 0, rows, cols, 1, packed(rows))
+    }
+
+    /// Rows and columns exchanged; nothing moves.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self { layout: self.layout.transposed(), ..self }
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.layout.rows
+    }
+
+    /// The number of columns.
+    pub fn cols(&self) -> usize {
+        self.layout.cols
+    }
+
+    pub(crate) fn pointer(&mut self) -> *mut T {
+        self.pointer
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+impl<T> Clone for MatRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for MatRef<'_, T> {}
+
+impl<T> fmt::Debug for MatRef<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MatRef({})", self.layout)
+    }
+}
+
+impl<T> fmt::Debug for MatMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MatMut({})", self.layout)
+    }
+}
+
+// SAFETY: a MatRef is a shared slice with a shape.
+unsafe impl<T: Sync> Send for MatRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for MatRef<'_, T> {}
+// SAFETY: a MatMut is a mutable slice with a shape.
+unsafe impl<T: Send> Send for MatMut<'_, T> {}
+// SAFETY: a shared MatMut only tells its shape.
+unsafe impl<T: Sync> Sync for MatMut<'_, T> {}
