@@ -1,0 +1,210 @@
+//! Any CPU: the vectors of the `wide` crate, which follow the target's baseline features.
+//!
+//! Multiply and add are two roundings here, on every target: `wide` would fuse them where the build's baseline has
+//! the instruction, and one body would give different bits from build to build.
+
+use super::{Bits, Isa, Mask, Simd, Vector};
+use std::ops::{Add, Div, Mul, Neg, Sub};
+use wide::{f32x16, f64x8, u32x16, u64x8};
+
+/// Needs nothing of the CPU.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type F32 = F32x16;
+    type F64 = F64x8;
+    const ISA: Isa = Isa::Portable;
+}
+
+/// 16 lanes of f32.
+#[derive(Clone, Copy)]
+pub struct F32x16(f32x16);
+/// 8 lanes of f64.
+#[derive(Clone, Copy)]
+pub struct F64x8(f64x8);
+/// 16 lanes of u32.
+#[derive(Clone, Copy)]
+pub struct U32x16(u32x16);
+/// 8 lanes of u64.
+#[derive(Clone, Copy)]
+pub struct U64x8(u64x8);
+/// The truth values of an [`F32x16`]: all bits of a lane are set, or none.
+#[derive(Clone, Copy)]
+pub struct M32x16(f32x16);
+/// The truth values of an [`F64x8`]: all bits of a lane are set, or none.
+#[derive(Clone, Copy)]
+pub struct M64x8(f64x8);
+
+macro_rules! operator {
+    ($vector:ident, $trait:ident, $method:ident) => {
+        impl $trait for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Self($trait::$method(self.0, other.0))
+            }
+        }
+    };
+}
+
+macro_rules! float {
+    (
+        $vector:ident, $wide:ident, $elem:ty, $lanes:literal, $mask:ident, $bits:ident, $wide_bits:ident, $uint:ty
+    ) => {
+        operator!($vector, Add, add);
+        operator!($vector, Sub, sub);
+        operator!($vector, Mul, mul);
+        operator!($vector, Div, div);
+
+        impl Neg for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                let sign = Self::splat_bits(Portable, 1 << (<$uint>::BITS - 1));
+                Self::from_bits(self.to_bits().xor(sign))
+            }
+        }
+
+        impl Mask for $mask {
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                Self(self.0 & other.0)
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+            #[inline(always)]
+            fn not(self) -> Self {
+                Self(!self.0)
+            }
+            #[inline(always)]
+            fn any(self) -> bool {
+                self.0.any()
+            }
+        }
+
+        impl Vector<$elem, Portable> for $vector {
+            type Mask = $mask;
+            type Bits = $bits;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(_: Portable, value: $elem) -> Self {
+                Self($wide::splat(value))
+            }
+            #[inline(always)]
+            unsafe fn load_ptr(_: Portable, source: *const $elem) -> Self {
+                // SAFETY: the caller vouches for LANES elements; an array has their alignment.
+                Self($wide::new(unsafe { source.cast::<[$elem; $lanes]>().read() }))
+            }
+            #[inline(always)]
+            unsafe fn load_first_ptr(_: Portable, source: *const $elem, count: usize) -> Self {
+                debug_assert!(count <= Self::LANES);
+                let mut lanes = [0.0; $lanes];
+                // SAFETY: the caller vouches for `count` elements, and they fit in LANES.
+                unsafe { source.copy_to_nonoverlapping(lanes.as_mut_ptr(), count) };
+                Self($wide::new(lanes))
+            }
+            #[inline(always)]
+            unsafe fn store_ptr(self, target: *mut $elem) {
+                // SAFETY: the caller vouches for LANES elements; an array has their alignment.
+                unsafe { target.cast::<[$elem; $lanes]>().write(self.0.to_array()) }
+            }
+            #[inline(always)]
+            unsafe fn store_first_ptr(self, target: *mut $elem, count: usize) {
+                debug_assert!(count <= Self::LANES);
+                let lanes = self.0.to_array();
+                // SAFETY: the caller vouches for `count` elements, and LANES has as many.
+                unsafe { target.copy_from_nonoverlapping(lanes.as_ptr(), count) }
+            }
+            #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                self * factor + addend
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                Self(self.0.sqrt())
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                let rest = Self::splat_bits(Portable, (<$uint>::MAX >> 1) as u64);
+                Self::from_bits(self.to_bits().and(rest))
+            }
+            // The maximum and minimum of `wide` treat NaN and zeros as the target's instructions do.
+            #[inline(always)]
+            fn max_or_other(self, other: Self) -> Self {
+                self.select(self.greater(other), other)
+            }
+            #[inline(always)]
+            fn min_or_other(self, other: Self) -> Self {
+                self.select(other.greater(self), other)
+            }
+            #[inline(always)]
+            fn equal(self, other: Self) -> $mask {
+                $mask(self.0.simd_eq(other.0))
+            }
+            #[inline(always)]
+            fn greater(self, other: Self) -> $mask {
+                $mask(self.0.simd_gt(other.0))
+            }
+            #[inline(always)]
+            fn greater_equal(self, other: Self) -> $mask {
+                $mask(self.0.simd_ge(other.0))
+            }
+            #[inline(always)]
+            fn select(self, mask: $mask, other: Self) -> Self {
+                Self(mask.0.select(self.0, other.0))
+            }
+            #[inline(always)]
+            fn to_bits(self) -> $bits {
+                $bits($wide_bits::from_ne_bytes(self.0.to_ne_bytes()))
+            }
+            #[inline(always)]
+            fn from_bits(bits: $bits) -> Self {
+                Self($wide::from_ne_bytes(bits.0.to_ne_bytes()))
+            }
+            #[inline(always)]
+            fn splat_bits(_: Portable, value: u64) -> $bits {
+                $bits($wide_bits::splat(value as $uint))
+            }
+        }
+
+        impl Bits for $bits {
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                Self(self.0 & other.0)
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+            #[inline(always)]
+            fn xor(self, other: Self) -> Self {
+                Self(self.0 ^ other.0)
+            }
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                Self(self.0 + other.0)
+            }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                Self(self.0 - other.0)
+            }
+            #[inline(always)]
+            fn shl<const N: u32>(self) -> Self {
+                const { assert!(N < <$uint>::BITS) };
+                Self(self.0 << N)
+            }
+            #[inline(always)]
+            fn shr<const N: u32>(self) -> Self {
+                const { assert!(N < <$uint>::BITS) };
+                Self(self.0 >> N)
+            }
+        }
+    };
+}
+
+float!(F32x16, f32x16, f32, 16, M32x16, U32x16, u32x16, u32);
+float!(F64x8, f64x8, f64, 8, M64x8, U64x8, u64x8, u64);
