@@ -14,14 +14,17 @@
 //! A [`Plan`] depends on the shape alone and is made once; [`Operands`] are the pointers of one call. Every element
 //! of C belongs to one tile of a phase, and a phase ends before the next begins.
 
+use super::Epilogue;
 use super::blocking::{Blocking, K_CHUNK, MAX_ROWS, MAX_VECTORS, Parts};
 use super::microkernel::{Tile, TileEpilogue, run_epilogue, run_tile};
 use super::pack::{pack_panel, pack_rows};
-use super::view::Layout;
+use super::view::{Layout, MatMut, MatRef};
 use crate::context::Context;
+use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
 use crate::kernel::element::Element;
 use crate::parallel;
+use std::cell::Cell;
 
 /// Shape, blocks, phases and tiles of one product.
 #[derive(Clone, Debug)]
@@ -89,7 +92,8 @@ impl Plan {
         let bytes = |stride: isize| stride.unsigned_abs().saturating_mul(size_of::<T>());
         // Vectors of B need contiguous columns. Where they are, packing still pays if its rows lie so far apart that
         // they collide in the caches, and if enough rows of A reuse the copy.
-        let pack_b = n > 1 && k > 0 && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
+        let pack_b =
+            n > 1 && k > 0 && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
         // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a = k > 1 && a.col_stride != 1 && m > 1 && vectors > blocking.tile_vectors;
         let outer = Parts::new(vectors.max(1), if pack_b { blocking.block_vectors } else { vectors.max(1) });
@@ -373,15 +377,98 @@ impl<T> Operands<T> {
     }
 }
 
-/// Runs every phase, alone or as a team.
-pub(crate) fn run_all<T: Element>(context: &Context, plan: &Plan, operands: &Operands<T>, width: usize) {
-    parallel::with_team(width, |team| {
-        for phase in 0..plan.phases() {
-            team.phase(plan.tiles(phase), &|tile| {
-                // SAFETY: `gemm`'s front made plan and operands from checked views and holds them until here; the
-                // team runs phases in order, every tile once, and gives each thread a member number of its own.
-                unsafe { plan.run(context, operands, phase, tile.index, tile.member) };
-            });
-        }
-    });
+/// The product after its checks. `blocking` can be injected, so that small tests reach every edge.
+#[allow(clippy::too_many_arguments, reason = "BLAS's arguments and what the tests inject")]
+pub(crate) fn product<T: Element>(
+    context: &Context,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    beta: T,
+    c: &mut MatMut<'_, T>,
+    epilogue: &Epilogue<'_, T>,
+    width: usize,
+    blocking: Option<Blocking>,
+) -> Result<()> {
+    let plain = epilogue.bias.is_none() && epilogue.derivative.is_none();
+    let (mut a, mut b) = (a, b);
+    let (c_pointer, mut c_layout) = (c.pointer(), c.layout());
+    if plain && c_layout.col_stride != 1 && c_layout.row_stride == 1 && c_layout.cols > 1 {
+        // The transposed product has contiguous rows and, element by element, the same sums.
+        (a, b) = (b.transposed(), a.transposed());
+        c_layout = c_layout.transposed();
+    }
+    let (mut a_layout, mut b_layout) = (a.layout(), b.layout());
+    if alpha == T::zero() {
+        (a_layout.cols, b_layout.rows) = (0, 0);
+    }
+    let output = epilogue.derivative.map(|(activation, y)| (activation, y.pointer(), y.layout()));
+    if let Some((_, _, y)) = output
+        && y.col_stride != 1
+        && y.cols > 1
+    {
+        return Err(Error::shape("gemm", "output of the derivative", "contiguous columns", y));
+    }
+    let plan = Plan::new::<T>(context, a_layout, b_layout, width, blocking);
+    let (b_len, a_len) = (plan.packed_b_len(), plan.packed_a_len());
+    with_workspace(b_len + a_len * width, |workspace: *mut T| {
+        let operands = Operands {
+            a: a.pointer(),
+            a_row_stride: a_layout.row_stride,
+            a_col_stride: a_layout.col_stride,
+            b: b.pointer(),
+            b_row_stride: b_layout.row_stride,
+            b_col_stride: b_layout.col_stride,
+            c: c_pointer,
+            c_row_stride: c_layout.row_stride,
+            c_col_stride: c_layout.col_stride,
+            alpha,
+            beta,
+            bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
+            activation: epilogue.activation,
+            derivative: output.map_or(Activation::Identity, |(activation, ..)| activation),
+            output: output.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
+            output_row_stride: output.map_or(0, |(.., y)| y.row_stride),
+            output_col_stride: output.map_or(0, |(.., y)| y.col_stride),
+            packed_b: workspace,
+            packed_a: workspace.wrapping_add(b_len),
+        };
+        parallel::with_team(width, |team| {
+            for phase in 0..plan.phases() {
+                team.phase(plan.tiles(phase), &|tile: parallel::Tile| {
+                    // SAFETY: plan and operands come from checked views that are borrowed until here; the team runs
+                    // phases in order, every tile once, and gives each thread a member number of its own.
+                    unsafe { plan.run(context, &operands, phase, tile.index, tile.member) };
+                });
+            }
+        });
+    })
+}
+
+thread_local! {
+    /// The packing buffer of the last product on this thread. It is taken out while it is in use, so that nothing is
+    /// borrowed across a parallel region and a nested product makes its own.
+    static WORKSPACE: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `body` with 64-byte aligned room for `len` elements.
+fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> Result<R> {
+    if len == 0 {
+        return Ok(body(std::ptr::null_mut()));
+    }
+    let bytes =
+        len.checked_mul(size_of::<T>()).ok_or_else(|| Error::overflow("gemm", "the packing buffer"))?;
+    let words = bytes.div_ceil(8) + 8;
+    let mut buffer = WORKSPACE.take();
+    if buffer.len() < words {
+        buffer = Vec::new();
+        buffer
+            .try_reserve_exact(words)
+            .map_err(|_| Error::OutOfMemory { what: "gemm's packing buffer", bytes })?;
+        buffer.resize(words, 0.0);
+    }
+    let start = buffer.as_ptr().align_offset(64);
+    let result = body(buffer[start..].as_mut_ptr().cast());
+    WORKSPACE.set(buffer);
+    Ok(result)
 }

@@ -57,7 +57,9 @@ pub(crate) struct TileEpilogue<T> {
 
 struct TileKernel<'a, T, const MR: usize, const NV: usize, const TAIL: bool>(&'a Tile<T>);
 
-impl<T: Element, const MR: usize, const NV: usize, const TAIL: bool> Kernel for TileKernel<'_, T, MR, NV, TAIL> {
+impl<T: Element, const MR: usize, const NV: usize, const TAIL: bool> Kernel
+    for TileKernel<'_, T, MR, NV, TAIL>
+{
     type Output = ();
 
     #[inline(always)]

@@ -32,10 +32,10 @@ use super::element::Element;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::parallel;
-use blocking::Blocking;
-use driver::{Operands, Plan};
-use std::cell::Cell;
 use view::{MatMut, MatRef};
+
+/// Multiply-adds that a thread should have at least.
+const WORK_PER_THREAD: f64 = 1e6;
 
 /// What is done to each element of the result before it is stored, in this order.
 ///
@@ -142,96 +142,11 @@ pub fn gemm_with<T: Element>(
         expect("output of the derivative", (m, n), (output.rows(), output.cols()))?;
     }
     let work = m as f64 * n as f64 * a.cols() as f64;
-    let width = parallel::worthwhile(context.parallelism(), work);
-    run(context, alpha, a, b, beta, c, epilogue, width, None)
-}
-
-/// The product after its checks. `blocking` can be injected, so that small tests reach every edge.
-#[allow(clippy::too_many_arguments, reason = "BLAS's arguments and what the tests inject")]
-fn run<T: Element>(
-    context: &Context,
-    alpha: T,
-    a: MatRef<'_, T>,
-    b: MatRef<'_, T>,
-    beta: T,
-    c: &mut MatMut<'_, T>,
-    epilogue: &Epilogue<'_, T>,
-    width: usize,
-    blocking: Option<Blocking>,
-) -> Result<()> {
-    let plain = epilogue.bias.is_none() && epilogue.derivative.is_none();
-    let (mut a, mut b) = (a, b);
-    let (c_pointer, mut c_layout) = (c.pointer(), c.layout());
-    if plain && c_layout.col_stride != 1 && c_layout.row_stride == 1 && c_layout.cols > 1 {
-        // The transposed product has contiguous rows and, element by element, the same sums.
-        (a, b) = (b.transposed(), a.transposed());
-        c_layout = super::gemm::view::Layout {
-            rows: c_layout.cols,
-            cols: c_layout.rows,
-            row_stride: c_layout.col_stride,
-            col_stride: c_layout.row_stride,
-        };
-    }
-    let (mut a_layout, mut b_layout) = (a.layout(), b.layout());
-    if alpha == T::zero() {
-        (a_layout.cols, b_layout.rows) = (0, 0);
-    }
-    let output = epilogue.derivative.map(|(activation, y)| (activation, y.pointer(), y.layout()));
-    if let Some((_, _, y)) = output
-        && y.col_stride != 1
-        && y.cols > 1
-    {
-        return Err(Error::shape("gemm", "output of the derivative", "contiguous columns", y));
-    }
-    let plan = Plan::new::<T>(context, a_layout, b_layout, width, blocking);
-    let (b_len, a_len) = (plan.packed_b_len(), plan.packed_a_len());
-    with_workspace(b_len + a_len * width, |workspace: *mut T| {
-        let operands = Operands {
-            a: a.pointer(),
-            a_row_stride: a_layout.row_stride,
-            a_col_stride: a_layout.col_stride,
-            b: b.pointer(),
-            b_row_stride: b_layout.row_stride,
-            b_col_stride: b_layout.col_stride,
-            c: c_pointer,
-            c_row_stride: c_layout.row_stride,
-            c_col_stride: c_layout.col_stride,
-            alpha,
-            beta,
-            bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
-            activation: epilogue.activation,
-            derivative: output.map_or(Activation::Identity, |(activation, ..)| activation),
-            output: output.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
-            output_row_stride: output.map_or(0, |(.., y)| y.row_stride),
-            output_col_stride: output.map_or(0, |(.., y)| y.col_stride),
-            packed_b: workspace,
-            packed_a: workspace.wrapping_add(b_len),
-        };
-        driver::run_all(context, &plan, &operands, width);
-    })
-}
-
-thread_local! {
-    /// The packing buffer of the last product on this thread. It is taken out while it is in use, so that nothing is
-    /// borrowed across a parallel region and a nested product makes its own.
-    static WORKSPACE: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
-}
-
-/// Calls `body` with 64-byte aligned room for `len` elements.
-fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> Result<R> {
-    if len == 0 {
-        return Ok(body(std::ptr::null_mut()));
-    }
-    let bytes = len.checked_mul(size_of::<T>()).ok_or_else(|| Error::overflow("gemm", "the packing buffer"))?;
-    let words = bytes.div_ceil(8) + 8;
-    let mut buffer = WORKSPACE.take();
-    if buffer.len() < words {
-        buffer = Vec::new();
-        buffer.try_reserve_exact(words).map_err(|_| Error::OutOfMemory { what: "gemm's packing buffer", bytes })?;
-        buffer.resize(words, 0.0);
-    }
-    let start = buffer.as_ptr().align_offset(64);
-    let result = body(buffer[start..].as_mut_ptr().cast());
-    WORKSPACE.set(buffer);
-    Ok(result)
+    // Entering the pool costs some 10 microseconds: a thread is worth it from about 20 microseconds of work.
+    let width = if work < 2.0 * WORK_PER_THREAD {
+        1
+    } else {
+        parallel::limit(context.parallelism()).min((work / WORK_PER_THREAD) as usize)
+    };
+    driver::product(context, alpha, a, b, beta, c, epilogue, width, None)
 }

@@ -41,7 +41,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride }
     }
 
