@@ -1,0 +1,278 @@
+//! What a model is made of: operations on values, and the parameters they use. Layers lower to this.
+
+use crate::error::{Error, Result};
+use crate::kernel::activation::Activation;
+
+/// A value of the graph: so many elements per sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub(super) index: usize,
+}
+
+/// A parameter of the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParameterId {
+    pub(super) index: usize,
+}
+
+/// How the numbers of a parameter are begun. `fan_in` and `fan_out` are a layer's inputs and outputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Init {
+    /// All 0.
+    Zeros,
+    /// All the same.
+    Constant(f64),
+    /// Uniform in `low .. high`.
+    Uniform {
+        /// The lower bound.
+        low: f64,
+        /// The upper bound, not reached.
+        high: f64,
+    },
+    /// Normal.
+    Normal {
+        /// The mean.
+        mean: f64,
+        /// The standard deviation.
+        std: f64,
+    },
+    /// Uniform in ± sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+    GlorotUniform,
+    /// Normal with standard deviation sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+    GlorotNormal,
+    /// Uniform in ± sqrt(6 / fan_in), for ReLU (He et al. 2015).
+    HeUniform,
+    /// Normal with standard deviation sqrt(2 / fan_in), for ReLU (He et al. 2015).
+    HeNormal,
+    /// PyTorch's default for `nn.Linear`, weights and bias alike: uniform in ± 1 / sqrt(fan_in).
+    PyTorch,
+}
+
+/// A parameter: where it stands in the flat arrays and how it is begun.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameter {
+    /// PyTorch's name, for example `0.weight`.
+    pub name: String,
+    pub layer: usize,
+    /// Rows and columns as stored: inputs x outputs; a bias has one row.
+    pub rows: usize,
+    pub cols: usize,
+    /// Its first element in the flat arrays.
+    pub offset: usize,
+    pub init: Init,
+    pub fan_in: usize,
+    pub fan_out: usize,
+    /// True for a matrix that PyTorch stores as outputs x inputs.
+    pub transposed: bool,
+}
+
+impl Parameter {
+    pub(crate) fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+}
+
+/// An operation; all work sample by sample, so that a sample's bits do not depend on its batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    /// y = x W + b.
+    Dense { weight: ParameterId, bias: Option<ParameterId> },
+    /// y = f(x), element by element.
+    Activation(Activation),
+    /// y = softmax(x) over a sample.
+    Softmax,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub op: Op,
+    pub layer: usize,
+    pub input: Value,
+    pub output: Value,
+}
+
+/// Operations in order, from the input value to the output value.
+#[derive(Clone, Debug)]
+pub(crate) struct Graph {
+    pub nodes: Vec<Node>,
+    pub parameters: Vec<Parameter>,
+    /// Elements per sample of every value.
+    pub widths: Vec<usize>,
+    /// What errors call each layer, for example `2 (Dense 64 -> 10)`.
+    pub layers: Vec<String>,
+    pub input: Value,
+    pub output: Value,
+    /// Elements of the flat arrays, gaps included.
+    pub flat_len: usize,
+}
+
+impl Graph {
+    pub(crate) fn width(&self, value: Value) -> usize {
+        self.widths[value.index]
+    }
+}
+
+/// Parameters begin at multiples of this many elements, a cache line of f32 or two of f64.
+const ALIGNMENT: usize = 16;
+
+/// What a layer lowers itself with: it adds parameters and operations to the model's graph.
+#[derive(Debug)]
+pub struct Builder {
+    graph: Graph,
+    consumed: Vec<bool>,
+}
+
+impl Builder {
+    pub(crate) fn new(inputs: usize) -> Self {
+        let input = Value { index: 0 };
+        let graph = Graph {
+            nodes: Vec::new(),
+            parameters: Vec::new(),
+            widths: vec![inputs],
+            layers: Vec::new(),
+            input,
+            output: input,
+            flat_len: 0,
+        };
+        Self { graph, consumed: vec![false] }
+    }
+
+    pub(crate) fn begin_layer(&mut self, name: String) {
+        self.graph.layers.push(name);
+    }
+
+    pub(crate) fn finish(mut self, output: Value) -> Graph {
+        self.graph.output = output;
+        self.graph
+    }
+
+    pub(crate) fn input(&self) -> Value {
+        self.graph.input
+    }
+
+    /// Elements per sample of a value.
+    pub fn width(&self, value: Value) -> usize {
+        self.graph.width(value)
+    }
+
+    fn layer(&self) -> usize {
+        self.graph.layers.len() - 1
+    }
+
+    /// Adds a weight matrix of the layer that is being lowered: inputs x outputs as the kernels read it, shown and
+    /// saved as outputs x inputs, as PyTorch does.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if the sizes overflow.
+    pub fn matrix(&mut self, name: &str, inputs: usize, outputs: usize, init: Init) -> Result<ParameterId> {
+        self.parameter(name, (inputs, outputs), (inputs, outputs), init, true)
+    }
+
+    /// Adds a vector of `len` parameters of the layer that is being lowered, which has so many inputs and outputs.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if the sizes overflow.
+    pub fn vector(
+        &mut self,
+        name: &str,
+        len: usize,
+        (fan_in, fan_out): (usize, usize),
+        init: Init,
+    ) -> Result<ParameterId> {
+        self.parameter(name, (1, len), (fan_in, fan_out), init, false)
+    }
+
+    fn parameter(
+        &mut self,
+        name: &str,
+        (rows, cols): (usize, usize),
+        (fan_in, fan_out): (usize, usize),
+        init: Init,
+        transposed: bool,
+    ) -> Result<ParameterId> {
+        let layer = self.layer();
+        let name = format!("{layer}.{name}");
+        // The flat arrays are addressed in bytes by signed offsets.
+        let most = isize::MAX as usize / 16;
+        let end = rows
+            .checked_mul(cols)
+            .and_then(|len| len.checked_add(self.graph.flat_len))
+            .and_then(|end| end.checked_next_multiple_of(ALIGNMENT))
+            .filter(|&end| end <= most)
+            .ok_or_else(|| Error::overflow("build", format!("parameter {name} ({rows} x {cols})")))?;
+        let offset = std::mem::replace(&mut self.graph.flat_len, end);
+        let id = ParameterId { index: self.graph.parameters.len() };
+        self.graph.parameters.push(Parameter {
+            name,
+            layer,
+            rows,
+            cols,
+            offset,
+            init,
+            fan_in,
+            fan_out,
+            transposed,
+        });
+        Ok(id)
+    }
+
+    fn node(&mut self, op: Op, input: Value, width: usize) -> Result<Value> {
+        if std::mem::replace(&mut self.consumed[input.index], true) {
+            return Err(Error::State {
+                operation: "build",
+                what: "a value is used twice: only chains of operations can be built so far",
+            });
+        }
+        let output = Value { index: self.graph.widths.len() };
+        self.graph.widths.push(width);
+        self.consumed.push(false);
+        let layer = self.layer();
+        self.graph.nodes.push(Node { op, layer, input, output });
+        Ok(output)
+    }
+
+    /// y = x W + b, with W of (width of `input`) x outputs and b of outputs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the parameters do not fit the value; [`Error::State`] if `input` is already in use.
+    pub fn dense(
+        &mut self,
+        input: Value,
+        weight: ParameterId,
+        bias: Option<ParameterId>,
+    ) -> Result<Value> {
+        let (w, inputs) = (&self.graph.parameters[weight.index], self.width(input));
+        let outputs = w.cols;
+        if w.rows != inputs {
+            return Err(Error::shape("build", "dense weight", format_args!("{inputs} rows"), w.rows));
+        }
+        if let Some(b) = bias.map(|id| &self.graph.parameters[id.index])
+            && (b.rows, b.cols) != (1, outputs)
+        {
+            let got = format!("{} x {}", b.rows, b.cols);
+            return Err(Error::shape("build", "dense bias", format_args!("1 x {outputs}"), got));
+        }
+        self.node(Op::Dense { weight, bias }, input, outputs)
+    }
+
+    /// y = f(x), element by element.
+    ///
+    /// # Errors
+    /// [`Error::State`] if `input` is already in use.
+    pub fn activation(&mut self, input: Value, activation: Activation) -> Result<Value> {
+        self.node(Op::Activation(activation), input, self.width(input))
+    }
+
+    /// y = softmax(x) over each sample.
+    ///
+    /// # Errors
+    /// [`Error::State`] if `input` is already in use.
+    pub fn softmax(&mut self, input: Value) -> Result<Value> {
+        self.node(Op::Softmax, input, self.width(input))
+    }
+}

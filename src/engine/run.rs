@@ -1,0 +1,332 @@
+//! Runs a plan: the leader goes from phase to phase, the team shares each phase's tiles.
+
+use super::arena::{BufferId, Memory, Place};
+use super::graph::Graph;
+use super::plan::{BIAS_COLUMNS, BiasGradient, Phase, Plan, Product, UPDATE_ELEMENTS, Work};
+use super::source::{BatchSource, TargetKind};
+use super::{Loss, Update};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::kernel::gemm::driver::Operands;
+use crate::kernel::{Element, activation, loss, reduce, softmax, update};
+use crate::parallel::{Team, Tile};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What a run needs besides its plan.
+pub(crate) struct Run<'a, T: Element> {
+    pub context: &'a Context,
+    pub graph: &'a Graph,
+    pub plan: &'a Plan,
+    pub memory: Memory<'a, T>,
+    pub source: &'a dyn BatchSource<T>,
+    pub indices: &'a [usize],
+    /// The batch's classes, if the loss takes classes.
+    pub classes: &'a [u32],
+    pub update: Option<&'a Update>,
+    /// Look at every gradient before the update, so that a step that fails changes nothing.
+    pub check_gradients: bool,
+    /// The training step, from 1; 0 outside training.
+    pub step: u64,
+    /// Count the samples whose largest output is their class.
+    pub count_correct: bool,
+}
+
+/// What a run leaves besides the flat arrays.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome<T> {
+    /// The mean loss over the batch.
+    pub loss: Option<T>,
+    pub correct: usize,
+    /// False if the update saw a gradient that is NaN or infinite: the parameters are spoilt.
+    pub finite: bool,
+}
+
+/// What the tiles of a run tell the leader.
+struct Findings {
+    /// The least index of an input that is not finite.
+    input: AtomicUsize,
+    /// The least index of an output that is not finite.
+    output: AtomicUsize,
+    correct: AtomicUsize,
+    finite: AtomicBool,
+}
+
+const NONE: usize = usize::MAX;
+
+impl<T: Element> Run<'_, T> {
+    /// Runs all phases with `team`.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] for an input, an output or a loss, before anything is updated.
+    pub(crate) fn run(&self, team: &Team<'_>) -> Result<Outcome<T>> {
+        assert_eq!(self.indices.len(), self.plan.batch, "a plan is for one batch size");
+        let findings = Findings {
+            input: AtomicUsize::new(NONE),
+            output: AtomicUsize::new(NONE),
+            correct: AtomicUsize::new(0),
+            finite: AtomicBool::new(true),
+        };
+        let mut mean = None;
+        for phase in &self.plan.phases {
+            if matches!(phase.work, Work::Update) && self.check_gradients {
+                self.check_all_gradients()?;
+            }
+            team.phase(phase.tiles, &|tile| {
+                // SAFETY: phases run one after the other, and the tiles of each write disjoint elements, none of
+                // which another tile of the phase reads; `Plan::new` gave buffers that live together their own place.
+                unsafe { self.tile(phase, &tile, &findings) };
+            });
+            match phase.work {
+                Work::Gather { input } => self.check_input(input, &findings)?,
+                Work::Loss { losses, .. } => mean = Some(self.mean_loss(losses, &findings)?),
+                _ => {}
+            }
+        }
+        Ok(Outcome {
+            loss: mean,
+            correct: findings.correct.into_inner(),
+            finite: findings.finite.into_inner(),
+        })
+    }
+
+    fn non_finite(&self, what: &'static str, place: String, index: usize, value: T) -> Error {
+        Error::NonFinite { what, place, step: self.step, index, value: value.to_f64() }
+    }
+
+    fn check_input(&self, input: BufferId, findings: &Findings) -> Result<()> {
+        let index = findings.input.load(Ordering::Relaxed);
+        if index == NONE {
+            return Ok(());
+        }
+        let width = self.source.features();
+        // SAFETY: between phases only the leader runs.
+        let value = unsafe { self.memory.read(input, index, 1) }[0];
+        let place = format!("sample {} (feature {})", self.indices[index / width], index % width);
+        Err(self.non_finite("input", place, index % width, value))
+    }
+
+    /// The mean loss, if it and the outputs are finite; else the first place that is not.
+    fn mean_loss(&self, losses: BufferId, findings: &Findings) -> Result<T> {
+        // SAFETY: between phases only the leader runs.
+        let losses = unsafe { self.memory.read(losses, 0, self.plan.batch) };
+        let mean = reduce::mean(self.context, losses)?;
+        if mean.is_finite() && findings.output.load(Ordering::Relaxed) == NONE {
+            return Ok(mean);
+        }
+        for output in &self.plan.outputs {
+            // SAFETY: as above; the forward buffers live until after the loss.
+            let values = unsafe { self.memory.read(output.buffer, 0, self.plan.batch * output.width) };
+            if let Some(index) = reduce::first_non_finite(self.context, values) {
+                let place = format!("layer {}", self.graph.layers[output.layer]);
+                return Err(self.non_finite("output", place, index, values[index]));
+            }
+        }
+        let index = reduce::first_non_finite(self.context, losses).unwrap_or(0);
+        let place = format!("sample {}", self.indices[index]);
+        Err(self.non_finite("loss", place, index, losses[index]))
+    }
+
+    fn check_all_gradients(&self) -> Result<()> {
+        for parameter in &self.graph.parameters {
+            // SAFETY: between phases only the leader runs.
+            let gradients =
+                unsafe { self.memory.flat(parameter.offset, parameter.len(), 0) }.gradients;
+            if let Some(index) = reduce::first_non_finite(self.context, gradients) {
+                let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
+                return Err(self.non_finite("gradient", place, index, gradients[index]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one tile.
+    ///
+    /// # Safety
+    /// Every phase before is done; each tile of this phase runs once; no two run with the same member at once.
+    unsafe fn tile(&self, phase: &Phase, tile: &Tile, findings: &Findings) {
+        // Tiles that are cut by rows.
+        let first = tile.index * phase.rows_per_tile;
+        let rows = phase.rows_per_tile.min(self.plan.batch.saturating_sub(first));
+        let (start, len) = (first * phase.row, rows * phase.row);
+        let (context, memory) = (self.context, &self.memory);
+        // SAFETY: the rows of a tile are its alone; buffers that a phase reads are written by none of its tiles.
+        let done = unsafe {
+            match &phase.work {
+                Work::Gather { input } => {
+                    let rows = &self.indices[first..first + rows];
+                    let x = memory.write(*input, start, len);
+                    self.source.gather_features(context, rows, x);
+                    if let Some(index) = reduce::first_non_finite(context, x) {
+                        findings.input.fetch_min(start + index, Ordering::Relaxed);
+                    }
+                    Ok(())
+                }
+                Work::Product { product, phase, bias } => {
+                    self.product(product, *phase, *bias, tile);
+                    Ok(())
+                }
+                Work::Activation { activation, input, output } => {
+                    let (x, y) = (memory.read(*input, start, len), memory.write(*output, start, len));
+                    activation::forward(context, *activation, x, y)
+                }
+                Work::Softmax { input, output } => {
+                    let (x, y) = (memory.read(*input, start, len), memory.write(*output, start, len));
+                    softmax::forward(context, x, y, phase.row)
+                }
+                Work::Loss { output, targets, losses, d_output } => {
+                    let y = memory.read(*output, start, len);
+                    let losses = memory.write(*losses, first, rows);
+                    let d = d_output.map(|d| memory.write(d, start, len));
+                    let targets = targets.map(|id| memory.write(id, start, len));
+                    self.loss(first, rows, phase.row, y, targets, losses, d, findings)
+                }
+                Work::ActivationBackward { activation, output, d } => {
+                    let (y, d) = (memory.read(*output, start, len), memory.write(*d, start, len));
+                    activation::backward_in_place(context, *activation, y, d)
+                }
+                Work::SoftmaxBackward { output, d_output, d_input } => {
+                    let (y, d) = (memory.read(*output, start, len), memory.read(*d_output, start, len));
+                    softmax::backward(context, y, d, memory.write(*d_input, start, len), phase.row)
+                }
+                Work::Update => self.update(tile.index, findings),
+            }
+        };
+        // Shapes and steps were checked when plan and optimiser were made: what fails here is a bug of the plan.
+        if let Err(error) = done {
+            panic!("a plan's phase refused its own operands: {error}");
+        }
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn product(&self, p: &Product, phase: usize, bias: Option<BiasGradient>, tile: &Tile) {
+        let tiles = p.plan.tiles(phase);
+        if let Some(bias) = bias
+            && tile.index >= tiles
+        {
+            let first = (tile.index - tiles) * BIAS_COLUMNS;
+            let columns = BIAS_COLUMNS.min(bias.width - first);
+            // SAFETY: nobody writes the gradient of the output in this phase; the columns are this tile's alone.
+            unsafe {
+                let d = self.memory.read(bias.d_output, 0, self.plan.batch * bias.width);
+                let gradient = self.memory.flat(bias.gradient + first, columns, 0).gradients;
+                reduce::column_range_sums(self.context, d, bias.width, first, gradient);
+            }
+            return;
+        }
+        let at = |place: Place| self.memory.pointer(place).cast_const();
+        let operands = Operands {
+            a: at(p.a),
+            a_row_stride: p.a_layout.row_stride,
+            a_col_stride: p.a_layout.col_stride,
+            b: at(p.b),
+            b_row_stride: p.b_layout.row_stride,
+            b_col_stride: p.b_layout.col_stride,
+            c: self.memory.pointer(p.c),
+            c_row_stride: p.b_layout.cols as isize,
+            c_col_stride: 1,
+            alpha: T::one(),
+            beta: T::zero(),
+            bias: at(p.bias),
+            activation: p.activation,
+            derivative: p.derivative,
+            output: at(p.output),
+            output_row_stride: p.b_layout.cols as isize,
+            output_col_stride: 1,
+            packed_a: self.memory.pointer(p.packed_a),
+            packed_b: self.memory.pointer(p.packed_b),
+        };
+        // SAFETY: the operands are the plan's buffers, as long as its layouts say; the rest is the caller's promise.
+        unsafe { p.plan.run(self.context, &operands, phase, tile.index, tile.member) };
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one tile's slices")]
+    fn loss(
+        &self,
+        first: usize,
+        rows: usize,
+        width: usize,
+        y: &[T],
+        targets: Option<&mut [T]>,
+        losses: &mut [T],
+        d: Option<&mut [T]>,
+        findings: &Findings,
+    ) -> Result<()> {
+        let context = self.context;
+        if let Some(index) = reduce::first_non_finite(context, y) {
+            findings.output.fetch_min(first * width + index, Ordering::Relaxed);
+        }
+        // The gradient of the mean over the batch.
+        let scale = T::one() / T::from_f64(self.plan.batch as f64);
+        let Some(kind) = self.plan.loss else { return Ok(()) };
+        let Some(targets) = targets else {
+            let classes = &self.classes[first..first + rows];
+            if self.count_correct {
+                let mut best = [0; 64];
+                for (y, classes) in y.chunks(64 * width).zip(classes.chunks(64)) {
+                    let best = &mut best[..classes.len()];
+                    reduce::argmax_rows(context, y, width, best)?;
+                    let correct = best.iter().zip(classes).filter(|(a, b)| a == b).count();
+                    findings.correct.fetch_add(correct, Ordering::Relaxed);
+                }
+            }
+            return loss::cross_entropy_classes(context, y, classes, width, scale, losses, d);
+        };
+        self.source.gather_values(context, &self.indices[first..first + rows], targets);
+        match kind {
+            Loss::MeanSquaredError => {
+                loss::mean_squared_error(context, y, targets, width, scale, losses, d)
+            }
+            Loss::CrossEntropy => loss::cross_entropy_soft(context, y, targets, width, scale, losses, d),
+            Loss::BinaryCrossEntropy => {
+                loss::binary_cross_entropy_logits(context, y, targets, width, scale, losses, d)
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn update(&self, tile: usize, findings: &Findings) -> Result<()> {
+        let Some(rule) = self.update else { return Ok(()) };
+        let start = tile * UPDATE_ELEMENTS;
+        let len = UPDATE_ELEMENTS.min(self.graph.flat_len - start);
+        // SAFETY: the chunk is this tile's alone.
+        let flat = unsafe { self.memory.flat(start, len, rule.states()) };
+        let finite = match rule {
+            Update::Sgd(step) => update::sgd(self.context, step, flat.parameters, flat.gradients)?,
+            Update::Momentum { step, first_step } => {
+                let (p, g) = (flat.parameters, &*flat.gradients);
+                update::momentum(self.context, step, p, g, flat.first, *first_step)?
+            }
+            Update::Adam(step) => {
+                let (p, g) = (flat.parameters, &*flat.gradients);
+                update::adam(self.context, step, p, g, flat.first, flat.second)?
+            }
+        };
+        if !finite {
+            findings.finite.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Loss {
+    /// Whether the loss takes such targets for outputs of `width`.
+    pub(crate) fn check(self, targets: Option<TargetKind>, width: usize) -> Result<()> {
+        let refuse = |expected: String, got: String| Err(Error::data(self.name(), "targets", expected, got));
+        match (self, targets) {
+            (_, None) => refuse("classes or values".to_owned(), "none".to_owned()),
+            (Self::CrossEntropy, Some(TargetKind::Classes(count))) if count > width => {
+                refuse(format!("at most {width} classes, one per output"), format!("{count} classes"))
+            }
+            (Self::CrossEntropy, Some(TargetKind::Classes(_))) => Ok(()),
+            (_, Some(TargetKind::Values(got))) if got != width => {
+                refuse(format!("{width} values per sample, one per output"), got.to_string())
+            }
+            (_, Some(TargetKind::Values(_))) => Ok(()),
+            (_, Some(TargetKind::Classes(_))) => {
+                refuse(format!("{width} values per sample"), "classes".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The layers there are, and the trait that makes one.
+
+use crate::engine::{Builder, Init, Value};
+use crate::error::{Error, Result};
+use crate::kernel::activation::Activation;
+use std::fmt;
+
+/// A layer: options, a name, and how it lowers to the engine's operations.
+pub trait Layer: fmt::Debug + Send + Sync {
+    /// What it is, for errors and tables, for example `Dense 784 -> 64`.
+    fn describe(&self) -> String;
+
+    /// The features that it takes; `None` if it takes any number.
+    fn inputs(&self) -> Option<usize>;
+
+    /// Adds its parameters and operations to the graph and returns its output. The width of `input` is one that
+    /// [`inputs`](Self::inputs) allows.
+    ///
+    /// # Errors
+    /// What the builder's methods return.
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value>;
+}
+
+/// A dense (fully connected, linear) layer: y = x W^T + b, with W of outputs x inputs as in PyTorch.
+///
+/// Parameters `weight` (outputs, inputs) and `bias` (outputs). Both begin as in PyTorch unless said otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Dense {
+    inputs: usize,
+    outputs: usize,
+    weight: Init,
+    bias: Option<Init>,
+}
+
+impl Dense {
+    /// A layer from `inputs` to `outputs` features, with a bias.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, weight: Init::PyTorch, bias: Some(Init::PyTorch) }
+    }
+
+    /// The same with weights that begin as `init` says.
+    #[must_use]
+    pub fn weight_init(self, init: Init) -> Self {
+        Self { weight: init, ..self }
+    }
+
+    /// The same with biases that begin as `init` says.
+    #[must_use]
+    pub fn bias_init(self, init: Init) -> Self {
+        Self { bias: Some(init), ..self }
+    }
+
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+}
+
+impl Layer for Dense {
+    fn describe(&self) -> String {
+        format!("Dense {} -> {}", self.inputs, self.outputs)
+    }
+
+    fn inputs(&self) -> Option<usize> {
+        Some(self.inputs)
+    }
+
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
+        if self.inputs == 0 || self.outputs == 0 {
+            return Err(Error::argument("build", "Dense", "at least one input and output", self.describe()));
+        }
+        let weight = builder.matrix("weight", self.inputs, self.outputs, self.weight)?;
+        let fans = (self.inputs, self.outputs);
+        let bias = self.bias.map(|init| builder.vector("bias", self.outputs, fans, init)).transpose()?;
+        builder.dense(input, weight, bias)
+    }
+}
+
+/// An activation is a layer: y = f(x), element by element.
+impl Layer for Activation {
+    fn describe(&self) -> String {
+        self.to_string()
+    }
+
+    fn inputs(&self) -> Option<usize> {
+        None
+    }
+
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
+        builder.activation(input, *self)
+    }
+}
+
+/// Softmax over a sample's features: y_i = exp(x_i) / sum_j exp(x_j).
+///
+/// As the last layer under [`Loss::CrossEntropy`](crate::nn::Loss::CrossEntropy) it is taken as part of the loss, which
+/// works from logits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Softmax;
+
+impl Layer for Softmax {
+    fn describe(&self) -> String {
+        "softmax".to_owned()
+    }
+
+    fn inputs(&self) -> Option<usize> {
+        None
+    }
+
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
+        builder.softmax(input)
+    }
+}

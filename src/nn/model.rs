@@ -1,0 +1,337 @@
+//! A built model: parameters with names, and the steps that use them.
+
+use super::init;
+use crate::context::Context;
+use crate::engine::{BatchSource, Engine, Graph, Loss, Parameter, TargetKind, Task};
+use crate::error::{Error, Result};
+use crate::kernel::Element;
+use crate::optim::Optimizer;
+use crate::parallel::{self, Team};
+use crate::rng::Rng;
+use crate::tensor::Tensor;
+
+/// What a parameter is called and how it is shaped, as in PyTorch: a weight is outputs x inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterInfo {
+    /// For example `0.weight`: the layer's index, activations counted, and the parameter's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// A model with its numbers: built by [`Sequential::build`](super::Sequential::build), trained by
+/// [`fit`](Self::fit) or [`step`](Self::step).
+#[derive(Debug)]
+pub struct Model<T: Element> {
+    engine: Engine<T>,
+    compiled: Option<(Loss, Optimizer)>,
+}
+
+/// Mean loss over some samples, and how many of them are right (0 if that was not asked for).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Score<T> {
+    pub loss: T,
+    pub correct: usize,
+}
+
+impl<T: Element> Model<T> {
+    pub(crate) fn new(context: Context, graph: Graph, seed: u64) -> Result<Self> {
+        let mut engine = Engine::new(context, graph)?;
+        let parameters = engine.graph().parameters.clone();
+        for (index, parameter) in parameters.iter().enumerate() {
+            // Each parameter has a stream of its own: its numbers do not depend on the layers before it.
+            let values = init::draw(parameter, &mut Rng::new(seed).stream(index as u64));
+            write(&mut engine, index, parameter, &values);
+        }
+        Ok(Self { engine, compiled: None })
+    }
+
+    /// Sets what the model is trained to make small, and how. The optimiser begins anew.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if an option of the optimiser is out of its range: a learning rate that is negative, NaN
+    /// or infinite, for example.
+    pub fn compile(&mut self, loss: Loss, optimizer: impl Into<Optimizer>) -> Result<()> {
+        let optimizer = optimizer.into();
+        optimizer.update(1)?;
+        self.engine.forget_optimiser();
+        self.compiled = Some((loss, optimizer));
+        Ok(())
+    }
+
+    pub(crate) fn compiled(&self, operation: &'static str) -> Result<(Loss, Optimizer)> {
+        self.compiled.ok_or(Error::State { operation, what: "the model has no loss yet: call compile first" })
+    }
+
+    /// The loss; `None` before [`compile`](Self::compile).
+    pub fn loss(&self) -> Option<Loss> {
+        self.compiled.map(|(loss, _)| loss)
+    }
+
+    /// The step size; `None` before [`compile`](Self::compile).
+    pub fn learning_rate(&self) -> Option<f64> {
+        self.compiled.map(|(_, optimizer)| optimizer.learning_rate())
+    }
+
+    /// Changes the step size and leaves the optimiser's state as it is.
+    ///
+    /// # Errors
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if it is negative, NaN or infinite.
+    pub fn set_learning_rate(&mut self, value: f64) -> Result<()> {
+        let (loss, mut optimizer) = self.compiled("set_learning_rate")?;
+        optimizer.set_learning_rate(value);
+        optimizer.update(1)?;
+        self.compiled = Some((loss, optimizer));
+        Ok(())
+    }
+
+    /// Looks at every gradient before each update, so that a step that fails changes nothing. Off by default: then a
+    /// NaN or infinity in a gradient is found during the update, and the model refuses further steps until weights
+    /// are loaded.
+    pub fn check_gradients(&mut self, on: bool) {
+        self.engine.check_gradients = on;
+    }
+
+    /// The instruction set and the parallelism.
+    pub fn context(&self) -> Context {
+        *self.engine.context()
+    }
+
+    /// The features of a sample.
+    pub fn inputs(&self) -> usize {
+        let graph = self.engine.graph();
+        graph.width(graph.input)
+    }
+
+    /// The outputs of a sample.
+    pub fn outputs(&self) -> usize {
+        let graph = self.engine.graph();
+        graph.width(graph.output)
+    }
+
+    /// The training steps taken since [`compile`](Self::compile).
+    pub fn steps(&self) -> u64 {
+        self.engine.steps()
+    }
+
+    /// The number of trainable numbers.
+    pub fn parameter_count(&self) -> usize {
+        self.engine.graph().parameters.iter().map(Parameter::len).sum()
+    }
+
+    /// Names and shapes of all parameters, in order.
+    pub fn parameters(&self) -> Vec<ParameterInfo> {
+        let info = |p: &Parameter| ParameterInfo { name: p.name.clone(), shape: shape(p) };
+        self.engine.graph().parameters.iter().map(info).collect()
+    }
+
+    fn find(&self, operation: &'static str, name: &str) -> Result<(usize, &Parameter)> {
+        let all = &self.engine.graph().parameters;
+        all.iter().enumerate().find(|(_, p)| p.name == name).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|p| p.name.as_str()).collect();
+            Error::argument(operation, "name", format_args!("one of {}", names.join(", ")), name)
+        })
+    }
+
+    /// A parameter's numbers: a weight as outputs x inputs.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] lists the names there are.
+    pub fn parameter(&self, name: &str) -> Result<Tensor<T>> {
+        let (_, parameter) = self.find("parameter", name)?;
+        read(parameter, self.engine.parameters(parameter))
+    }
+
+    /// Overwrites a parameter: a weight is given as outputs x inputs.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] lists the names there are; [`Error::Shape`] if the shape is another;
+    /// [`Error::NonFinite`] if a number is NaN or infinite. Nothing is changed then.
+    pub fn set_parameter(&mut self, name: &str, values: &Tensor<T>) -> Result<()> {
+        let (index, parameter) = self.find("set_parameter", name)?;
+        let parameter = parameter.clone();
+        let expected = shape(&parameter);
+        if values.shape() != expected {
+            let got = format!("{:?}", values.shape());
+            return Err(Error::shape("set_parameter", "values", format_args!("{expected:?}"), got));
+        }
+        if let Some(index) = values.as_slice().iter().position(|x| !x.is_finite()) {
+            let value = values.as_slice()[index].to_f64();
+            return Err(Error::NonFinite { what: "parameter", place: parameter.name, step: 0, index, value });
+        }
+        write(&mut self.engine, index, &parameter, values.as_slice());
+        Ok(())
+    }
+
+    /// The gradient of a parameter, as the last [`step`](Self::step) or [`gradients`](Self::gradients) left it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] lists the names there are; [`Error::State`] if there is none yet.
+    pub fn gradient(&self, name: &str) -> Result<Tensor<T>> {
+        let (_, parameter) = self.find("gradient", name)?;
+        let missing = Error::State { operation: "gradient", what: "no step was taken yet" };
+        read(parameter, self.engine.gradients(parameter).ok_or(missing)?)
+    }
+
+    /// State `index` of the optimiser for a parameter: 0 is the momentum or Adam's first moment, 1 its second.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] lists the names there are; [`Error::State`] if there is no such state.
+    pub fn optimizer_state(&self, name: &str, index: usize) -> Result<Tensor<T>> {
+        let (_, parameter) = self.find("optimizer_state", name)?;
+        let missing = Error::State { operation: "optimizer_state", what: "the optimiser has no such state yet" };
+        let state = if index < 2 { self.engine.state(parameter, index) } else { None };
+        read(parameter, state.ok_or(missing)?)
+    }
+
+    fn check_samples(
+        &self,
+        operation: &'static str,
+        source: &dyn BatchSource<T>,
+        indices: &[usize],
+    ) -> Result<()> {
+        if source.features() != self.inputs() {
+            let expected = format!("{} features, the model's inputs", self.inputs());
+            return Err(Error::data(operation, "samples", expected, source.features()));
+        }
+        if indices.is_empty() {
+            return Err(Error::data(operation, "batch", "at least one sample", 0));
+        }
+        if let Some(index) = indices.iter().find(|&&index| index >= source.len()) {
+            return Err(Error::data(operation, "sample", format_args!("below {}", source.len()), index));
+        }
+        Ok(())
+    }
+
+    fn targets(operation: &'static str, source: &dyn BatchSource<T>) -> Result<TargetKind> {
+        source.target_kind().ok_or_else(|| Error::data(operation, "targets", "classes or values", "none"))
+    }
+
+    /// One training step on the samples `indices` of `source`: forward, backward, update. Returns the mean loss
+    /// before the update.
+    ///
+    /// # Errors
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Data`] if the samples do not fit;
+    /// [`Error::NonFinite`] names what is NaN or infinite; [`Error::Poisoned`] after a step that spoilt the
+    /// parameters.
+    pub fn step(&mut self, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<T> {
+        let (loss, _) = self.compiled("step")?;
+        let task = Task::Train(loss, Self::targets("step", source)?);
+        let width = self.engine.width(task, indices.len());
+        let score = parallel::with_team(width, |team| self.step_in(team, source, indices, false))?;
+        Ok(score.loss)
+    }
+
+    /// A training step as part of `team`.
+    pub(crate) fn step_in(
+        &mut self,
+        team: &Team<'_>,
+        source: &dyn BatchSource<T>,
+        indices: &[usize],
+        count_correct: bool,
+    ) -> Result<Score<T>> {
+        let (loss, optimizer) = self.compiled("step")?;
+        self.check_samples("step", source, indices)?;
+        let task = Task::Train(loss, Self::targets("step", source)?);
+        let update = optimizer.update(self.engine.steps() + 1)?;
+        let outcome = self.engine.run(team, task, source, indices, Some(&update), count_correct)?;
+        Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
+    }
+
+    /// The most threads that training steps on `batch` samples are worth.
+    pub(crate) fn training_width(&self, source: &dyn BatchSource<T>, batch: usize) -> Result<usize> {
+        let (loss, _) = self.compiled("fit")?;
+        Ok(self.engine.width(Task::Train(loss, Self::targets("fit", source)?), batch))
+    }
+
+    /// The most threads that predictions of `batch` samples are worth.
+    pub(crate) fn prediction_width(&self, batch: usize) -> usize {
+        self.engine.width(Task::Predict, batch)
+    }
+
+    /// The mean loss on the samples `indices` and its gradient with respect to every parameter (see
+    /// [`gradient`](Self::gradient)) and to the inputs, `(indices.len(), inputs)`. Nothing is updated.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn gradients(&mut self, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<(T, Tensor<T>)> {
+        let (loss, _) = self.compiled("gradients")?;
+        self.check_samples("gradients", source, indices)?;
+        let task = Task::Gradients(loss, Self::targets("gradients", source)?, true);
+        let width = self.engine.width(task, indices.len());
+        let engine = &mut self.engine;
+        let outcome =
+            parallel::with_team(width, |team| engine.run(team, task, source, indices, None, false))?;
+        let d_input = Tensor::from_slice(&[indices.len(), self.inputs()], self.engine.d_input().unwrap_or(&[]))?;
+        Ok((outcome.loss.unwrap_or_else(T::zero), d_input))
+    }
+
+    /// Mean loss on the samples `indices` and how many are right, without gradients.
+    pub(crate) fn score_in(
+        &mut self,
+        team: &Team<'_>,
+        source: &dyn BatchSource<T>,
+        indices: &[usize],
+        count_correct: bool,
+    ) -> Result<Score<T>> {
+        let (loss, _) = self.compiled("evaluate")?;
+        self.check_samples("evaluate", source, indices)?;
+        let task = Task::Evaluate(loss, Self::targets("evaluate", source)?);
+        let outcome = self.engine.run(team, task, source, indices, None, count_correct)?;
+        Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
+    }
+
+    /// The outputs for the samples `indices`, row by row; valid until the next call.
+    pub(crate) fn outputs_in(
+        &mut self,
+        team: &Team<'_>,
+        source: &dyn BatchSource<T>,
+        indices: &[usize],
+    ) -> Result<&[T]> {
+        self.check_samples("predict", source, indices)?;
+        self.engine.run(team, Task::Predict, source, indices, None, false)?;
+        Ok(self.engine.output())
+    }
+
+    /// True if the last layer is a softmax (for [`Loss::CrossEntropy`]) or a sigmoid (for
+    /// [`Loss::BinaryCrossEntropy`]), so that the outputs are probabilities already.
+    pub(crate) fn puts_out_probabilities(&self, loss: Loss) -> bool {
+        self.engine.ends_in_loss(loss)
+    }
+
+    /// The training step on `batch` samples as text: phases, fusions, tiles.
+    ///
+    /// # Errors
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if `batch` is 0; [`Error::Data`] if
+    /// the targets do not fit the loss.
+    pub fn explain(&mut self, batch: usize, targets: TargetKind) -> Result<String> {
+        let (loss, _) = self.compiled("explain")?;
+        if batch == 0 {
+            return Err(Error::argument("explain", "batch", "at least 1", 0));
+        }
+        self.engine.explain(Task::Train(loss, targets), batch)
+    }
+}
+
+fn shape(parameter: &Parameter) -> Vec<usize> {
+    if parameter.transposed { vec![parameter.cols, parameter.rows] } else { vec![parameter.len()] }
+}
+
+/// The index in the flat arrays of each number in the order in which it is shown.
+fn order(parameter: &Parameter) -> impl Iterator<Item = usize> {
+    let (rows, cols) = (parameter.rows, parameter.cols);
+    (0..cols).flat_map(move |col| (0..rows).map(move |row| row * cols + col))
+}
+
+fn read<T: Element>(parameter: &Parameter, flat: &[T]) -> Result<Tensor<T>> {
+    let values = order(parameter).map(|index| flat[index]).collect();
+    Tensor::from_vec(&shape(parameter), values)
+}
+
+fn write<T: Element>(engine: &mut Engine<T>, index: usize, parameter: &Parameter, shown: &[T]) {
+    let mut flat = vec![T::zero(); parameter.len()];
+    for (at, &value) in order(parameter).zip(shown) {
+        flat[at] = value;
+    }
+    engine.write_parameter(index, flat);
+}
