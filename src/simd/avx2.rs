@@ -122,32 +122,14 @@ macro_rules! mask {
         }
     };
 }
-mask!(
-    M32x16,
-    _mm256_and_ps,
-    _mm256_or_ps,
-    _mm256_xor_ps,
-    _mm256_movemask_ps,
-    _mm256_castsi256_ps,
-    _mm256_cmpgt_epi32,
-    _mm256_set1_epi32,
-    _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-    8,
-    i32
-);
-mask!(
-    M64x8,
-    _mm256_and_pd,
-    _mm256_or_pd,
-    _mm256_xor_pd,
-    _mm256_movemask_pd,
-    _mm256_castsi256_pd,
-    _mm256_cmpgt_epi64,
-    _mm256_set1_epi64x,
-    _mm256_setr_epi64x(0, 1, 2, 3),
-    4,
-    i64
-);
+mask! {
+    M32x16, _mm256_and_ps, _mm256_or_ps, _mm256_xor_ps, _mm256_movemask_ps, _mm256_castsi256_ps,
+    _mm256_cmpgt_epi32, _mm256_set1_epi32, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), 8, i32
+}
+mask! {
+    M64x8, _mm256_and_pd, _mm256_or_pd, _mm256_xor_pd, _mm256_movemask_pd, _mm256_castsi256_pd,
+    _mm256_cmpgt_epi64, _mm256_set1_epi64x, _mm256_setr_epi64x(0, 1, 2, 3), 4, i64
+}
 
 macro_rules! float {
     (
@@ -273,60 +255,18 @@ macro_rules! float {
     };
 }
 
-float!(
-    F32x16,
-    f32,
-    16,
-    M32x16,
-    U32x16,
-    u32,
-    i32,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_mul_ps,
-    _mm256_div_ps,
-    _mm256_set1_ps,
-    _mm256_set1_epi32,
-    _mm256_loadu_ps,
-    _mm256_maskload_ps,
-    _mm256_storeu_ps,
-    _mm256_maskstore_ps,
-    _mm256_fmadd_ps,
-    _mm256_sqrt_ps,
-    _mm256_max_ps,
-    _mm256_min_ps,
-    _mm256_cmp_ps,
-    _mm256_blendv_ps,
-    _mm256_castps_si256,
-    _mm256_castsi256_ps
-);
-float!(
-    F64x8,
-    f64,
-    8,
-    M64x8,
-    U64x8,
-    u64,
-    i64,
-    _mm256_add_pd,
-    _mm256_sub_pd,
-    _mm256_mul_pd,
-    _mm256_div_pd,
-    _mm256_set1_pd,
-    _mm256_set1_epi64x,
-    _mm256_loadu_pd,
-    _mm256_maskload_pd,
-    _mm256_storeu_pd,
-    _mm256_maskstore_pd,
-    _mm256_fmadd_pd,
-    _mm256_sqrt_pd,
-    _mm256_max_pd,
-    _mm256_min_pd,
-    _mm256_cmp_pd,
-    _mm256_blendv_pd,
-    _mm256_castpd_si256,
-    _mm256_castsi256_pd
-);
+float! {
+    F32x16, f32, 16, M32x16, U32x16, u32, i32, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps,
+    _mm256_set1_ps, _mm256_set1_epi32, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_storeu_ps,
+    _mm256_maskstore_ps, _mm256_fmadd_ps, _mm256_sqrt_ps, _mm256_max_ps, _mm256_min_ps, _mm256_cmp_ps,
+    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps
+}
+float! {
+    F64x8, f64, 8, M64x8, U64x8, u64, i64, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd,
+    _mm256_set1_pd, _mm256_set1_epi64x, _mm256_loadu_pd, _mm256_maskload_pd, _mm256_storeu_pd,
+    _mm256_maskstore_pd, _mm256_fmadd_pd, _mm256_sqrt_pd, _mm256_max_pd, _mm256_min_pd, _mm256_cmp_pd,
+    _mm256_blendv_pd, _mm256_castpd_si256, _mm256_castsi256_pd
+}
 
 macro_rules! bits {
     ($bits:ident, $uint:ty, $add:ident, $sub:ident, $sll:ident, $srl:ident) => {

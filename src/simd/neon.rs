@@ -313,62 +313,16 @@ macro_rules! float {
     };
 }
 
-float!(
-    F32x16,
-    f32,
-    16,
-    M32x16,
-    U32x16,
-    u32,
-    vaddq_f32,
-    vsubq_f32,
-    vmulq_f32,
-    vdivq_f32,
-    vnegq_f32,
-    vdupq_n_f32,
-    vdupq_n_u32,
-    vld1q_f32,
-    load_first_f32,
-    vst1q_f32,
-    store_first_f32,
-    vfmaq_f32,
-    vsqrtq_f32,
-    vabsq_f32,
-    vceqq_f32,
-    vcgtq_f32,
-    vcgeq_f32,
-    vbslq_f32,
-    vreinterpretq_u32_f32,
-    vreinterpretq_f32_u32
-);
-float!(
-    F64x8,
-    f64,
-    8,
-    M64x8,
-    U64x8,
-    u64,
-    vaddq_f64,
-    vsubq_f64,
-    vmulq_f64,
-    vdivq_f64,
-    vnegq_f64,
-    vdupq_n_f64,
-    vdupq_n_u64,
-    vld1q_f64,
-    load_first_f64,
-    vst1q_f64,
-    store_first_f64,
-    vfmaq_f64,
-    vsqrtq_f64,
-    vabsq_f64,
-    vceqq_f64,
-    vcgtq_f64,
-    vcgeq_f64,
-    vbslq_f64,
-    vreinterpretq_u64_f64,
-    vreinterpretq_f64_u64
-);
+float! {
+    F32x16, f32, 16, M32x16, U32x16, u32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vnegq_f32, vdupq_n_f32,
+    vdupq_n_u32, vld1q_f32, load_first_f32, vst1q_f32, store_first_f32, vfmaq_f32, vsqrtq_f32, vabsq_f32,
+    vceqq_f32, vcgtq_f32, vcgeq_f32, vbslq_f32, vreinterpretq_u32_f32, vreinterpretq_f32_u32
+}
+float! {
+    F64x8, f64, 8, M64x8, U64x8, u64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vnegq_f64, vdupq_n_f64,
+    vdupq_n_u64, vld1q_f64, load_first_f64, vst1q_f64, store_first_f64, vfmaq_f64, vsqrtq_f64, vabsq_f64,
+    vceqq_f64, vcgtq_f64, vcgeq_f64, vbslq_f64, vreinterpretq_u64_f64, vreinterpretq_f64_u64
+}
 
 macro_rules! bits {
     (
