@@ -201,21 +201,21 @@ fn first(count: usize) -> u32 {
     (1_u32 << count) - 1
 }
 
-float!(
+float! {
     F32x16, f32, 16, __mmask16, U32x16, u32, i32, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
     _mm512_set1_ps, _mm512_set1_epi32, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_storeu_ps,
     _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm512_sqrt_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps
-);
-float!(
+}
+float! {
     F64x8, f64, 8, __mmask8, U64x8, u64, i64, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
     _mm512_set1_pd, _mm512_set1_epi64, _mm512_loadu_pd, _mm512_maskz_loadu_pd, _mm512_storeu_pd,
     _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm512_sqrt_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd
-);
+}
 
 macro_rules! bits {
-    ($bits:ident, $add:ident, $sub:ident, $slli:ident, $srli:ident) => {
+    ($bits:ident, $uint:ty, $add:ident, $sub:ident, $slli:ident, $srli:ident) => {
         impl Bits for $bits {
             #[inline(always)]
             fn and(self, other: Self) -> Self {
@@ -239,14 +239,16 @@ macro_rules! bits {
             }
             #[inline(always)]
             fn shl<const N: u32>(self) -> Self {
+                const { assert!(N < <$uint>::BITS) };
                 Self(intrinsic!($slli::<N>(self.0)))
             }
             #[inline(always)]
             fn shr<const N: u32>(self) -> Self {
+                const { assert!(N < <$uint>::BITS) };
                 Self(intrinsic!($srli::<N>(self.0)))
             }
         }
     };
 }
-bits!(U32x16, _mm512_add_epi32, _mm512_sub_epi32, _mm512_slli_epi32, _mm512_srli_epi32);
-bits!(U64x8, _mm512_add_epi64, _mm512_sub_epi64, _mm512_slli_epi64, _mm512_srli_epi64);
+bits!(U32x16, u32, _mm512_add_epi32, _mm512_sub_epi32, _mm512_slli_epi32, _mm512_srli_epi32);
+bits!(U64x8, u64, _mm512_add_epi64, _mm512_sub_epi64, _mm512_slli_epi64, _mm512_srli_epi64);

@@ -178,9 +178,9 @@ pub trait Bits: Copy {
     fn add(self, other: Self) -> Self;
     /// Difference, wrapping.
     fn sub(self, other: Self) -> Self;
-    /// Shifted left by N bits.
+    /// Shifted left by N bits, fewer than a lane has: more does not compile.
     fn shl<const N: u32>(self) -> Self;
-    /// Shifted right by N bits, zeros coming in.
+    /// Shifted right by N bits, fewer than a lane has, zeros coming in: more does not compile.
     fn shr<const N: u32>(self) -> Self;
 }
 
