@@ -25,6 +25,8 @@ pub mod avx2;
 pub mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
+#[cfg(test)]
+mod tests;
 
 pub use isa::Isa;
 use std::ops::{Add, Div, Mul, Neg, Sub};
