@@ -1,0 +1,152 @@
+//! Threads: a team that never waits for who has not come.
+//!
+//! ```text
+//!   caller, on any thread            the rayon pool that the caller is in, or the global one
+//!   with_team(3, body)
+//!     leads: member 0                job: member 1          job: member 2
+//!     body:  phase(8, f)  - - - - ->  comes, takes tiles     (its thread is busy)
+//!            phase(5, g)              takes tiles            comes, takes tiles
+//!                                     rests: rayon::yield_now, so that the host's jobs run
+//!     closes                          goes                   finds the team closed, goes
+//! ```
+//!
+//! `team.rs` is the protocol; this file is the only one that knows rayon. A helper is a job of its own (`rayon::spawn`)
+//! that owns its share of the team's state. `rayon::scope` would not do: it waits for jobs that never began, and runs
+//! other jobs of the host's on the caller's stack meanwhile, whatever locks the caller holds. The leader here never
+//! enters rayon but to spawn.
+
+mod cores;
+mod sync;
+mod team;
+#[cfg(test)]
+mod tests;
+
+pub use cores::available_threads;
+pub(crate) use team::{Team, Tile};
+
+use crate::context::Parallelism;
+
+/// No call uses more threads, whatever it asks for: `Max(usize::MAX)` is not worth a slot each.
+const MAX_WIDTH: usize = 1024;
+
+/// The most threads that a call may use.
+///
+/// `Max` is taken at its word, also beyond the number of cores. `Auto` may build rayon's global pool: where the work is
+/// too small to share, do not ask.
+pub(crate) fn limit(parallelism: Parallelism) -> usize {
+    if cfg!(not(feature = "rayon")) {
+        return 1;
+    }
+    match parallelism {
+        Parallelism::Serial => 1,
+        Parallelism::Max(most) => most.clamp(1, MAX_WIDTH),
+        Parallelism::Auto => match available_threads() {
+            1 => 1,
+            threads => threads.min(pool_threads()).clamp(1, MAX_WIDTH),
+        },
+    }
+}
+
+/// Calls `body` with a team of up to `width` members, the caller included. A width of 1 never touches rayon.
+///
+/// May be called anywhere: on any thread, inside rayon's jobs, inside a tile. How many members come depends on how busy
+/// the pool is; the answer must not (see [`Team::phase`]).
+pub(crate) fn with_team<R>(width: usize, body: impl FnOnce(&Team<'_>) -> R) -> R {
+    #[cfg(feature = "rayon")]
+    if width > 1 && pool_threads() > 0 {
+        let call = |helper| pool::spawn(width, helper);
+        return body(&Team::new(width.min(MAX_WIDTH), &call));
+    }
+    let _ = width;
+    body(&Team::alone())
+}
+
+#[cfg(not(feature = "rayon"))]
+fn pool_threads() -> usize {
+    0
+}
+
+#[cfg(feature = "rayon")]
+use pool::threads as pool_threads;
+
+#[cfg(feature = "rayon")]
+mod pool {
+    use super::team::Helper;
+    use std::cell::Cell;
+    use std::error::Error;
+    use std::panic::catch_unwind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, OnceLock};
+    use std::time::{Duration, Instant};
+
+    /// How long a helper rests before it leaves: longer than a batch takes to gather, shorter than anyone notices.
+    const REST: Duration = Duration::from_millis(1);
+
+    /// How many helpers that have not begun one thread may have in the pool. Where all workers are busy for long, a loop
+    /// of small calls would otherwise fill the queue with jobs for teams that are long gone.
+    const QUEUED: usize = 256;
+
+    thread_local! {
+        /// The helpers that this thread called and that have not begun.
+        static CALLED: Arc<AtomicUsize> = Arc::new(AtomicUsize::new(0));
+    }
+
+    /// The number of threads in the pool that the caller would use; 0 if there is none.
+    pub(super) fn threads() -> usize {
+        if rayon::current_thread_index().is_some() || global() { rayon::current_num_threads() } else { 0 }
+    }
+
+    /// True if rayon's global pool is there. It is built if need be.
+    fn global() -> bool {
+        static BUILT: OnceLock<bool> = OnceLock::new();
+        *BUILT.get_or_init(|| {
+            // rayon's own lazy way panics, with a message, where threads cannot be had. Where there are none by design,
+            // though, it has a fallback that building by hand does not have.
+            if cfg!(not(target_family = "wasm")) {
+                match rayon::ThreadPoolBuilder::new().build_global() {
+                    Ok(()) => return true,
+                    Err(error) if error.source().is_some() => return false,
+                    // Somebody was first, but it may have failed for them.
+                    Err(_) => {}
+                }
+            }
+            catch_unwind(rayon::current_num_threads).is_ok()
+        })
+    }
+
+    /// Sends `helper` to the pool, or drops it if too many are waiting there.
+    pub(super) fn spawn(width: usize, helper: Helper) {
+        // No thread-local storage: this thread is ending.
+        let Ok(called) = CALLED.try_with(Arc::clone) else { return };
+        if called.load(Ordering::Relaxed) >= QUEUED.max(2 * width) {
+            return;
+        }
+        // Only a bound: no order needed.
+        called.fetch_add(1, Ordering::Relaxed);
+        rayon::spawn(move || {
+            called.fetch_sub(1, Ordering::Relaxed);
+            drop(called);
+            let since = Cell::new(None);
+            helper.run(|round| rest(round, &since));
+        });
+    }
+
+    /// Gives the core to the host's jobs, or to whoever wants it. False if it is time to go.
+    fn rest(round: u32, since: &Cell<Option<Instant>>) -> bool {
+        // No clock there.
+        if cfg!(target_family = "wasm") {
+            return false;
+        }
+        let now = Instant::now();
+        if round == 0 {
+            since.set(Some(now));
+        }
+        if since.get().is_none_or(|since| now.duration_since(since) > REST) {
+            return false;
+        }
+        if !matches!(rayon::yield_now(), Some(rayon::Yield::Executed)) {
+            std::thread::yield_now();
+        }
+        true
+    }
+}
