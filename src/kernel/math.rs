@@ -1,8 +1,32 @@
-//! Elementary functions on vectors.
+//! Elementary functions: on slices for everybody, on vectors for the other kernels.
+//!
+//! The f32 functions are our own. Each is one sequence of correctly rounded operations without a branch, so a result
+//! depends neither on the element's position nor on the instruction set, as long as that multiplies and adds with one
+//! rounding. Errors below are in ULP of the exact result, subnormal results included.
+//!
+//! | f32 function | method | largest error |
+//! | --- | --- | --- |
+//! | [`exp`] | `2^n (1 + p(r))`, degree 6, scaled in two steps | TODO |
+//! | [`exp_m1`] | `2^n p(r) + (2^n - 1)` | TODO |
+//! | [`ln`] | `n ln 2 + f + f^2 q(f)`, degree 10, compensated | TODO |
+//! | [`ln_1p`] | the same, with 1 + x reduced without rounding | TODO |
+//! | [`sigmoid`] | `2^n / (2^n + 1 + p(-r))`: one formula for both signs, no cancellation | TODO |
+//! | [`tanh`] | `x + x^3 t(x^2)` below 0.55, else `1 - 2 / (exp(2x) + 1)` | TODO |
+//!
+//! The f64 functions are those of the `libm` crate, which is Rust all through (no platform's C library): the same bits
+//! everywhere, less than 1 ULP for `exp`, `ln`, `exp_m1` and `ln_1p` by its documentation.
+//!
+//! NaN gives NaN, whose sign and payload are not specified. Nothing is flushed: subnormal inputs and results count.
+//! The coefficients are derived by `ci/coefficients.py`.
 
-use crate::simd::{Scalar, Simd};
+use super::element::Element;
+use super::loops::{self, Unary};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::simd::{Bits, Kernel, Mask, Scalar, Simd, Vector};
 
 /// The elementary functions, lane by lane, with the same bits on every instruction set with a fused multiply-add.
+#[doc(hidden)]
 pub trait Elementary: Scalar {
     /// e to the power x.
     fn exp<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
@@ -16,4 +40,353 @@ pub trait Elementary: Scalar {
     fn sigmoid<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
     /// The hyperbolic tangent.
     fn tanh<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+}
+
+// ln 2 in two parts: the first has 15 bits, so its product with an exponent is exact, fused or not.
+const LN_2_HIGH: f32 = 0.693_145_75;
+const LN_2_LOW: f32 = 1.428_606_8e-6;
+/// exp(r) = 1 + r + r^2 q(r) for |r| <= ln 2 / 2; off by 0.12 ULP of exp(r) - 1.
+const EXP: [f32; 5] = [0.499_999_97, 0.166_665_46, 0.041_667_443, 0.008_366_253, 0.001_386_995_2];
+/// ln(1 + f) = f + f^2 (-1/2 + f p(f)) for sqrt(1/2) <= 1 + f <= sqrt(2); off by 0.05 ULP.
+const LN: [f32; 8] = [
+    0.333_333_3,
+    -0.250_008_2,
+    0.200_012_42,
+    -0.166_234_1,
+    0.142_015_87,
+    -0.131_596_24,
+    0.127_621_31,
+    -0.076_362_565,
+];
+/// tanh(x) = x + x z p(z) for z = x^2 <= 0.3125; off by 0.02 ULP.
+const TANH: [f32; 5] = [-0.333_333_16, 0.133_325_28, -0.053_844_765, 0.021_036_16, -0.006_218_932_6];
+
+// Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. With 127 on top the low 8 bits are the exponent
+// field of 2^n; with twice that, halving gives the field of about 2^(n/2), for powers that do not fit one field.
+const ROUND_ONE: f32 = 12_582_912.0 + 127.0;
+const ROUND_TWO: f32 = 12_582_912.0 + 254.0;
+
+/// `n`, the integer nearest to `x / ln 2`, and before it `n` plus the constant that rounded it.
+#[inline(always)]
+fn exponent<S: Simd>(s: S, x: S::F32, rounder: f32) -> (S::F32, S::F32) {
+    let rounder = splat(s, rounder);
+    let shifted = x.mul_add(splat(s, std::f32::consts::LOG2_E), rounder);
+    (shifted, shifted - rounder)
+}
+
+/// `exp(x - n ln 2) - 1` as a sum, the larger part first.
+///
+/// The large part is `x - n ln 2_high`, which is exact; all that was rounded is small. Rounding the argument first and
+/// taking 1 + p(r) of it costs a quarter ULP more: exp then just misses 1 ULP.
+#[inline(always)]
+fn exp_m1_reduced<S: Simd>(s: S, x: S::F32, n: S::F32) -> (S::F32, S::F32) {
+    let high = n.mul_add(splat(s, -LN_2_HIGH), x);
+    let low = n * splat(s, -LN_2_LOW);
+    let r = high + low;
+    (high, (r * r).mul_add(polynomial(s, r, EXP), low))
+}
+
+#[inline(always)]
+fn splat<S: Simd>(s: S, value: f32) -> S::F32 {
+    S::F32::splat(s, value)
+}
+
+/// `c[0] + c[1] x + ...`
+#[inline(always)]
+fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, c: [f32; N]) -> S::F32 {
+    let mut sum = splat(s, c[N - 1]);
+    for i in (0..N - 1).rev() {
+        sum = sum.mul_add(x, splat(s, c[i]));
+    }
+    sum
+}
+
+/// `2^n` from what [`ROUND_ONE`] shifted; infinity for n = 128.
+#[inline(always)]
+fn power<S: Simd>(shifted: S::F32) -> S::F32 {
+    S::F32::from_bits(shifted.to_bits().shl::<23>())
+}
+
+/// `2^n` as a product of two powers, from what [`ROUND_TWO`] shifted: -252 <= n <= 254.
+#[inline(always)]
+fn two_powers<S: Simd>(s: S, shifted: S::F32) -> (S::F32, S::F32) {
+    let bits = shifted.to_bits();
+    let first = bits.shl::<22>().and(S::F32::splat_bits(s, 0xff80_0000));
+    (S::F32::from_bits(first), S::F32::from_bits(bits.shl::<23>().sub(first)))
+}
+
+/// `value` with the sign bit of `x` or'ed in: only zeros change, where both have one sign otherwise.
+#[inline(always)]
+fn or_sign<S: Simd>(s: S, value: S::F32, x: S::F32) -> S::F32 {
+    S::F32::from_bits(value.to_bits().or(x.to_bits().and(S::F32::splat_bits(s, 0x8000_0000))))
+}
+
+/// `low <= x <= high`; NaN stays.
+#[inline(always)]
+fn clamp<S: Simd>(s: S, x: S::F32, low: f32, high: f32) -> S::F32 {
+    splat(s, high).min_or_other(splat(s, low).max_or_other(x))
+}
+
+/// `n ln 2 + ln(1 + f)`, where `error` is what f lost if it is not exact. n is 0, or |n ln 2| > |f|.
+#[inline(always)]
+fn ln_reduced<S: Simd>(s: S, n: S::F32, f: S::F32, error: Option<S::F32>) -> S::F32 {
+    // The head n ln 2 + f is rounded, and what it lost (exactly: the first term is the larger one) goes to the tail.
+    // Without this the cancellation at n = -1 and n = 1 costs another half ULP.
+    let head = n.mul_add(splat(s, LN_2_HIGH), f);
+    let lost = f - n.mul_add(splat(s, -LN_2_HIGH), head);
+    let lost = error.map_or(lost, |error| lost + error);
+    let tail = n.mul_add(splat(s, LN_2_LOW), lost);
+    let q = f.mul_add(polynomial(s, f, LN), splat(s, -0.5));
+    head + (f * f).mul_add(q, tail)
+}
+
+// bits + EXPONENT_SHIFT: the field above bit 23 is n + 128 for x = 2^n m, sqrt(1/2) <= m < sqrt(2), and the bits below
+// are those of m minus SQRT_HALF.
+const SQRT_HALF: u64 = 0x3f35_04f3;
+const EXPONENT_SHIFT: u64 = 0x4000_0000 - SQRT_HALF;
+
+impl Elementary for f32 {
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        // exp(-105) is below half of the smallest subnormal, exp(89) overflows.
+        let x = clamp(s, x, -105.0, 89.0);
+        let (shifted, n) = exponent(s, x, ROUND_TWO);
+        let (high, low) = exp_m1_reduced(s, x, n);
+        let (first, second) = two_powers(s, shifted);
+        // The first product is exact; the second rounds only where the result is subnormal or overflows.
+        (splat(s, 1.0) + (high + low)) * first * second
+    }
+
+    #[inline(always)]
+    fn exp_m1<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        // exp(-20) - 1 rounds to -1.
+        let clamped = clamp(s, x, -20.0, 89.0);
+        let (shifted, n) = exponent(s, clamped, ROUND_ONE);
+        let (high, low) = exp_m1_reduced(s, clamped, n);
+        // 2^128 is no f32: 2^127, and twice the result.
+        let power = splat(s, f32::from_bits(0x7f00_0000)).min_or_other(power::<S>(shifted));
+        let twice = n.greater(splat(s, 127.5));
+        let less_one = power - splat(s, 1.0);
+        // The largest part, 2^n high + 2^n - 1, is rounded once; the rest is small.
+        let y = power.mul_add(low, power.mul_add(high, less_one));
+        or_sign(s, (y + y).select(twice, y), x)
+    }
+
+    #[inline(always)]
+    fn ln<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        let zero = splat(s, 0.0);
+        // Subnormal: 2^24 times as large, and 24 less to the exponent.
+        let small = splat(s, f32::MIN_POSITIVE).greater(x);
+        let scaled = (x * splat(s, 16_777_216.0)).select(small, x);
+        let offset = splat(s, 8_388_608.0 + 128.0 + 24.0).select(small, splat(s, 8_388_608.0 + 128.0));
+        let bits = scaled.to_bits().add(S::F32::splat_bits(s, EXPONENT_SHIFT));
+        let m = bits.and(S::F32::splat_bits(s, 0x007f_ffff)).add(S::F32::splat_bits(s, SQRT_HALF));
+        // An integer below 2^23 in the low bits of 2^23 is their sum.
+        let n = S::F32::from_bits(bits.shr::<23>().or(S::F32::splat_bits(s, 0x4b00_0000))) - offset;
+        let y = ln_reduced(s, n, S::F32::from_bits(m) - splat(s, 1.0), None);
+        let y = x.select(x.equal(splat(s, f32::INFINITY)), y);
+        let y = splat(s, f32::NEG_INFINITY).select(x.equal(zero), y);
+        splat(s, f32::NAN).select(x.greater_equal(zero).not(), y)
+    }
+
+    #[inline(always)]
+    fn ln_1p<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        let one = splat(s, 1.0);
+        let minus_one = splat(s, -1.0);
+        // Only the exponent is taken from the rounded 1 + x; f is (1 + x) / 2^n - 1 = x / 2^n + (1 / 2^n - 1).
+        let bits = (one + x).to_bits().add(S::F32::splat_bits(s, EXPONENT_SHIFT));
+        let n = S::F32::from_bits(bits.shr::<23>().or(S::F32::splat_bits(s, 0x4b00_0000)))
+            - splat(s, 8_388_608.0 + 128.0);
+        // n * 2^23, to take from an exponent field. Where n is not 0, x is far from subnormal.
+        let shift = bits.and(S::F32::splat_bits(s, 0xff80_0000)).sub(S::F32::splat_bits(s, 0x4000_0000));
+        let x_scaled = S::F32::from_bits(x.to_bits().sub(shift));
+        // For n = 128 the field runs over and gives -infinity: 0 is as good as 2^-128.
+        let power = splat(s, 0.0).max_or_other(S::F32::from_bits(one.to_bits().sub(shift)));
+        // Rounded for n = 1 and small x alone; then |x / 2^n| < |1 / 2^n - 1|, and the error comes out exactly.
+        let less_one = power - one;
+        let f = x_scaled + less_one;
+        let y = ln_reduced(s, n, f, Some(x_scaled - (f - less_one)));
+        let y = x.select(x.equal(splat(s, f32::INFINITY)), y);
+        let y = splat(s, f32::NEG_INFINITY).select(x.equal(minus_one), y);
+        or_sign(s, splat(s, f32::NAN).select(x.greater_equal(minus_one).not(), y), x)
+    }
+
+    #[inline(always)]
+    fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        let one = splat(s, 1.0);
+        // With x = n ln 2 + r, sigmoid(x) is 2^n / (2^n + 1 + p) for p = exp(-r) - 1: one formula for both signs.
+        // Below -105 it is zero, above 20 one.
+        let x = clamp(s, x, -105.0, 20.0);
+        let (shifted, n) = exponent(s, x, ROUND_TWO);
+        let (first, second) = two_powers(s, shifted);
+        let (high, low) = exp_m1_reduced(s, -x, -n);
+        // 2^n may underflow here: it is added to 1. What the sum loses (n = -24 is a whole ULP of the result) is added
+        // to the small part.
+        let power = first * second;
+        let head = power + one;
+        let lost = power - (head - one);
+        let p = high + (low + lost);
+        // The rounding of this sum and of the quotient would add up to 1.6 ULP: one step of Newton's takes both back.
+        let denominator = head + p;
+        let excess = (denominator - head) - p;
+        let y = one / denominator;
+        let rest = excess.mul_add(y, (-denominator).mul_add(y, one));
+        y.mul_add(rest, y) * first * second
+    }
+
+    #[inline(always)]
+    fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        let one = splat(s, 1.0);
+        let size = x.abs();
+        // Above 10 it is 1 either way.
+        let doubled = splat(s, 20.0).min_or_other(size + size);
+        let (shifted, n) = exponent(s, doubled, ROUND_ONE);
+        let (high, low) = exp_m1_reduced(s, doubled, n);
+        let power = power::<S>(shifted);
+        let denominator = power.mul_add(high + low, power + one);
+        let large = one - splat(s, 2.0) / denominator;
+        // Near zero that would cancel.
+        let z = x * x;
+        let small = (size * z).mul_add(polynomial(s, z, TANH), size);
+        let y = large.select(size.greater(splat(s, 0.55)), small);
+        or_sign(s, y, x)
+    }
+}
+
+/// Calls `f` for each lane.
+#[inline(always)]
+fn by_lane<S: Simd>(s: S, x: S::F64, f: impl Fn(f64) -> f64) -> S::F64 {
+    let mut lanes = [0.0; 8];
+    x.store(&mut lanes);
+    S::F64::load(s, &lanes.map(f))
+}
+
+impl Elementary for f64 {
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::exp)
+    }
+
+    #[inline(always)]
+    fn exp_m1<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::expm1)
+    }
+
+    #[inline(always)]
+    fn ln<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::log)
+    }
+
+    #[inline(always)]
+    fn ln_1p<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::log1p)
+    }
+
+    #[inline(always)]
+    fn sigmoid<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        // exp of the negative size does not overflow, and the tail e / (1 + e) does not cancel.
+        by_lane(s, x, |x| {
+            let e = libm::exp(-x.abs());
+            (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+        })
+    }
+
+    #[inline(always)]
+    fn tanh<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::tanh)
+    }
+}
+
+/// Checks that an output is as long as its input.
+pub(crate) fn check_length(
+    operation: &'static str,
+    what: &'static str,
+    expected: usize,
+    got: usize,
+) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::shape(operation, what, format_args!("{expected} elements"), format_args!("{got}")))
+}
+
+/// `output[i] = operation(input[i])` as a kernel.
+pub(crate) struct Map<'a, T, O> {
+    pub(crate) operation: O,
+    pub(crate) input: &'a [T],
+    pub(crate) output: &'a mut [T],
+}
+
+impl<T: Element, O: Unary<T>> Kernel for Map<'_, T, O> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        loops::map(s, self.operation, self.input, self.output);
+    }
+}
+
+/// The same in place.
+pub(crate) struct MapInPlace<'a, T, O> {
+    pub(crate) operation: O,
+    pub(crate) data: &'a mut [T],
+}
+
+impl<T: Element, O: Unary<T>> Kernel for MapInPlace<'_, T, O> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        loops::map_in_place(s, self.operation, self.data);
+    }
+}
+
+macro_rules! functions {
+    ($($(#[$doc:meta])* $name:ident, $operation:ident;)*) => {$(
+        #[doc = concat!("The operation [`", stringify!($name), "`].")]
+        #[derive(Clone, Copy)]
+        pub(crate) struct $operation;
+
+        impl<T: Element> Unary<T> for $operation {
+            #[inline(always)]
+            fn apply<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
+                <T as Elementary>::$name(s, x)
+            }
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`Error::Shape`] if the slices differ in length.
+        pub fn $name<T: Element>(context: &Context, input: &[T], output: &mut [T]) -> Result<()> {
+            check_length(stringify!($name), "output", input.len(), output.len())?;
+            context.run(Map { operation: $operation, input, output });
+            Ok(())
+        }
+    )*};
+}
+
+functions! {
+    /// `output[i] = e^input[i]`.
+    ///
+    /// f32: all inputs; subnormal results are kept, above 88.72 infinity. Largest error TODO. `exp(-inf)` is 0.
+    exp, Exp;
+    /// `output[i] = e^input[i] - 1`, without cancellation near zero.
+    ///
+    /// f32: all inputs. Largest error TODO. `exp_m1(-0)` is -0, `exp_m1(-inf)` is -1.
+    exp_m1, ExpM1;
+    /// `output[i]` is the natural logarithm of `input[i]`.
+    ///
+    /// f32: all inputs, subnormal ones too. Largest error TODO. `ln(0)` is -infinity, of negative numbers NaN.
+    ln, Ln;
+    /// `output[i]` is the natural logarithm of `1 + input[i]`, without cancellation near zero.
+    ///
+    /// f32: all inputs. Largest error TODO. `ln_1p(-0)` is -0, `ln_1p(-1)` is -infinity, below that NaN.
+    ln_1p, Ln1p;
+    /// `output[i] = 1 / (1 + e^-input[i])`.
+    ///
+    /// f32: all inputs; the tail keeps its relative error down to subnormal results. Largest error TODO.
+    sigmoid, Sigmoid;
+    /// `output[i]` is the hyperbolic tangent of `input[i]`.
+    ///
+    /// f32: all inputs. Largest error TODO. `tanh(-0)` is -0.
+    tanh, Tanh;
 }

@@ -9,7 +9,7 @@ mod element;
 pub mod gemm;
 pub(crate) mod loops;
 pub mod loss;
-pub(crate) mod math;
+pub mod math;
 pub mod reduce;
 #[doc(hidden)]
 pub mod reference;
