@@ -4,7 +4,7 @@
 //! chooses not to inline would be compiled without the instruction set's features.
 
 use super::element::Element;
-use crate::simd::{Simd, Vector};
+use crate::simd::{Mask, Scalar, Simd, Vector};
 
 /// One vector in, one out.
 pub(crate) trait Unary<T: Element>: Copy {
@@ -118,4 +118,90 @@ pub(crate) fn sum_by<T: Element, S: Simd, O: Unary<T>>(s: S, operation: O, x: &[
         *sum = *sum + T::V::<S>::load(s, &values);
     }
     tree_sum::<T, S>((sums[0] + sums[1]) + (sums[2] + sums[3]))
+}
+
+/// The largest of all lanes, none of which is NaN, by the tree of [`tree_sum`].
+#[inline(always)]
+pub(crate) fn tree_max<T: Element, S: Simd>(v: T::V<S>) -> T {
+    let mut lanes = [T::zero(); 16];
+    v.store_first(&mut lanes);
+    let mut half = T::V::<S>::LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// One truth value per lane of the canonical vector of `T`.
+pub(crate) type MaskOf<T, S> = <<T as Scalar>::V<S> as Vector<T, S>>::Mask;
+
+/// 0, 1, 2, ...: each lane's own number.
+#[inline(always)]
+pub(crate) fn lane_numbers<T: Element, S: Simd>(s: S) -> T::V<S> {
+    let mut numbers = [T::zero(); 16];
+    for i in 1..16 {
+        numbers[i] = numbers[i - 1] + T::one();
+    }
+    T::V::<S>::load(s, &numbers)
+}
+
+/// True in the first `count` lanes; `count` is at most 16.
+#[inline(always)]
+pub(crate) fn first_lanes<T: Element, S: Simd>(s: S, count: usize) -> MaskOf<T, S> {
+    let count = T::V::<S>::splat(s, T::from_f64(count as f64));
+    count.greater(lane_numbers::<T, S>(s))
+}
+
+/// N arrays of state and a gradient in, the state out.
+pub(crate) trait Update<T: Element, const N: usize>: Copy {
+    /// The operation. Mark it `#[inline(always)]`.
+    fn apply<S: Simd>(self, s: S, state: [T::V<S>; N], gradient: T::V<S>) -> [T::V<S>; N];
+}
+
+/// `state[..][i] = operation(state[..][i], gradients[i])`. The slices have one length.
+/// True if every gradient is finite.
+#[inline(always)]
+pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
+    s: S,
+    operation: O,
+    state: [&mut [T]; N],
+    gradients: &[T],
+) -> bool {
+    let lanes = T::V::<S>::LANES;
+    let zero = T::V::<S>::splat(s, T::zero());
+    // Zero times a finite number is a zero, and NaN otherwise, which stays.
+    let mut finite = zero;
+    let whole = gradients.len() - gradients.len() % lanes;
+    let mut at = 0;
+    while at < whole {
+        let gradient = T::V::<S>::load(s, &gradients[at..at + lanes]);
+        let mut values = [zero; N];
+        for (value, array) in values.iter_mut().zip(&state) {
+            *value = T::V::<S>::load(s, &array[at..at + lanes]);
+        }
+        values = operation.apply(s, values, gradient);
+        let mut k = 0;
+        while k < N {
+            values[k].store(&mut state[k][at..at + lanes]);
+            k += 1;
+        }
+        finite = gradient.mul_add(zero, finite);
+        at += lanes;
+    }
+    if whole < gradients.len() {
+        let gradient = T::V::<S>::load_first(s, &gradients[whole..]);
+        let mut values = [zero; N];
+        for (value, array) in values.iter_mut().zip(&state) {
+            *value = T::V::<S>::load_first(s, &array[whole..]);
+        }
+        values = operation.apply(s, values, gradient);
+        for (value, array) in values.into_iter().zip(state) {
+            value.store_first(&mut array[whole..]);
+        }
+        finite = gradient.mul_add(zero, finite);
+    }
+    !finite.is_nan().any()
 }
