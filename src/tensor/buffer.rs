@@ -1,0 +1,196 @@
+//! Aligned memory: the folder's only `unsafe`.
+
+use crate::error::{Error, Result};
+use crate::kernel::Element;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// Plain numbers: `f32`, `f64`, `u8`, `u32`, `u64`. Sealed.
+pub trait Plain: sealed::Sealed {}
+
+impl<P: sealed::Sealed> Plain for P {}
+
+mod sealed {
+    use super::Element;
+
+    /// # Safety
+    /// All bytes zero is a value, and nothing has to be dropped.
+    pub unsafe trait Sealed: Copy + Send + Sync + 'static {}
+
+    // SAFETY: Element is f32 and f64 (it is sealed); zero bytes are +0.
+    unsafe impl<T: Element> Sealed for T {}
+    // SAFETY: an integer.
+    unsafe impl Sealed for u8 {}
+    // SAFETY: an integer.
+    unsafe impl Sealed for u32 {}
+    // SAFETY: an integer.
+    unsafe impl Sealed for u64 {}
+}
+
+/// A fixed number of plain numbers that begin at a multiple of 64 bytes: a cache line, the widest vector register.
+///
+/// ```
+/// use gemmule::tensor::AlignedBuffer;
+///
+/// let mut buffer = AlignedBuffer::<f32>::try_zeroed(100)?;
+/// buffer[3] = 1.0;
+/// assert_eq!(buffer.as_ptr() as usize % AlignedBuffer::<f32>::ALIGNMENT, 0);
+/// assert_eq!(buffer.iter().sum::<f32>(), 1.0);
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+pub struct AlignedBuffer<T: Plain> {
+    /// Dangling, but aligned, if there is no byte.
+    pointer: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: the buffer owns its elements, as a Vec does, and they are Send.
+unsafe impl<T: Plain> Send for AlignedBuffer<T> {}
+// SAFETY: a shared buffer gives shared references only, and the elements are Sync.
+unsafe impl<T: Plain> Sync for AlignedBuffer<T> {}
+
+impl<T: Plain> AlignedBuffer<T> {
+    /// The first element's address is a multiple of this many bytes.
+    pub const ALIGNMENT: usize = 64;
+
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if `len` elements are more than `isize::MAX` bytes; [`Error::OutOfMemory`] if the
+    /// allocator has not got them.
+    pub fn try_zeroed(len: usize) -> Result<Self> {
+        let layout = Self::layout(len)
+            .ok_or_else(|| Error::overflow("AlignedBuffer::try_zeroed", format!("{len} elements")))?;
+        Self::allocate(len, layout)
+            .ok_or(Error::OutOfMemory { what: "AlignedBuffer::try_zeroed", bytes: layout.size() })
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::from_size_align(len.checked_mul(size_of::<T>())?, Self::ALIGNMENT).ok()
+    }
+
+    fn allocate(len: usize, layout: Layout) -> Option<Self> {
+        let pointer = if layout.size() == 0 {
+            NonNull::without_provenance(std::num::NonZeroUsize::new(Self::ALIGNMENT)?)
+        } else {
+            // SAFETY: the layout has a size above zero.
+            NonNull::new(unsafe { alloc_zeroed(layout) })?.cast()
+        };
+        Some(Self { pointer, len })
+    }
+}
+
+impl<T: Plain> Drop for AlignedBuffer<T> {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.len)
+            && layout.size() != 0
+        {
+            // SAFETY: `allocate` had the pointer from the allocator with this very layout.
+            unsafe { dealloc(self.pointer.as_ptr().cast(), layout) }
+        }
+    }
+}
+
+impl<T: Plain> Deref for AlignedBuffer<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: aligned, valid for `len` elements that were zeroed (a value, see Sealed), and owned by `self`.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Plain> DerefMut for AlignedBuffer<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as for `deref`, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.len) }
+    }
+}
+
+/// Aborts if there is no memory, as a `Vec`'s does.
+impl<T: Plain> Clone for AlignedBuffer<T> {
+    fn clone(&self) -> Self {
+        let layout = Self::layout(self.len).expect("the layout of a buffer that exists");
+        let mut copy = Self::allocate(self.len, layout).unwrap_or_else(|| handle_alloc_error(layout));
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+/// No element.
+impl<T: Plain> Default for AlignedBuffer<T> {
+    fn default() -> Self {
+        let layout = Self::layout(0).expect("a layout without bytes");
+        Self::allocate(0, layout).expect("no byte is allocated")
+    }
+}
+
+impl<T: Plain + PartialEq> PartialEq for AlignedBuffer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for AlignedBuffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBuffer({})", super::Truncated(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: Plain + PartialEq + Default + fmt::Debug>(one: T) {
+        for len in [0, 1, 15, 16, 17, 1000] {
+            let mut buffer = AlignedBuffer::<T>::try_zeroed(len).unwrap();
+            assert_eq!(buffer.len(), len);
+            assert_eq!(buffer.as_ptr() as usize % 64, 0);
+            assert!(buffer.iter().all(|&x| x == T::default()));
+            buffer.fill(one);
+            let copy = buffer.clone();
+            assert_eq!(copy, buffer);
+            assert_eq!(copy.as_ptr() as usize % 64, 0);
+            drop(buffer);
+            assert!(copy.iter().all(|&x| x == one));
+        }
+        assert!(AlignedBuffer::<T>::default().is_empty());
+    }
+
+    #[test]
+    fn zeroed_aligned_cloned() {
+        check(1.0_f32);
+        check(1.0_f64);
+        check(1_u8);
+        check(1_u32);
+        check(1_u64);
+    }
+
+    #[test]
+    fn sizes_from_outside_give_errors() {
+        for len in [usize::MAX, usize::MAX / 4 + 2, isize::MAX as usize / 8 + 1] {
+            let error = AlignedBuffer::<f64>::try_zeroed(len).unwrap_err();
+            assert!(matches!(error, Error::Overflow { .. }), "{error}");
+        }
+        // More than any address space has, less than isize::MAX.
+        let error = AlignedBuffer::<u8>::try_zeroed(isize::MAX as usize - 64).unwrap_err();
+        assert!(
+            matches!(error, Error::OutOfMemory { bytes, .. } if bytes == isize::MAX as usize - 64),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn crosses_threads() {
+        let mut buffer = AlignedBuffer::<f32>::try_zeroed(8).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| buffer[0] = 5.0);
+        });
+        assert_eq!(buffer[0], 5.0);
+        assert_eq!(format!("{buffer:?}"), "AlignedBuffer([5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])");
+    }
+}
