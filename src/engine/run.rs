@@ -210,7 +210,14 @@ impl<T: Element> Run<'_, T> {
             unsafe {
                 let d = self.memory.read(bias.d_output, 0, self.plan.batch * bias.width);
                 let gradient = self.memory.flat(bias.gradient + first, columns, 0).gradients;
-                reduce::column_range_sums(self.context, d, bias.width, first, gradient);
+                let sums = reduce::ColumnSums {
+                    input: d,
+                    rows: self.plan.batch,
+                    row_stride: bias.width,
+                    first_column: first,
+                    out: gradient,
+                };
+                self.context.run(sums);
             }
             return;
         }
@@ -270,16 +277,29 @@ impl<T: Element> Run<'_, T> {
                     findings.correct.fetch_add(correct, Ordering::Relaxed);
                 }
             }
-            return loss::cross_entropy_classes(context, y, classes, width, scale, losses, d);
+            return match d {
+                Some(d) => loss::cross_entropy_classes(context, y, classes, width, scale, losses, d),
+                None => loss::cross_entropy_classes_forward(context, y, classes, width, losses),
+            };
         };
         self.source.gather_values(context, &self.indices[first..first + rows], targets);
-        match kind {
-            Loss::MeanSquaredError => {
-                loss::mean_squared_error(context, y, targets, width, scale, losses, d)
+        let t = &*targets;
+        match (kind, d) {
+            (Loss::MeanSquaredError, Some(d)) => {
+                loss::mean_squared_error(context, y, t, width, scale, losses, d)
             }
-            Loss::CrossEntropy => loss::cross_entropy_soft(context, y, targets, width, scale, losses, d),
-            Loss::BinaryCrossEntropy => {
-                loss::binary_cross_entropy_logits(context, y, targets, width, scale, losses, d)
+            (Loss::MeanSquaredError, None) => {
+                loss::mean_squared_error_forward(context, y, t, width, losses)
+            }
+            (Loss::CrossEntropy, Some(d)) => {
+                loss::cross_entropy_soft(context, y, t, width, scale, losses, d)
+            }
+            (Loss::CrossEntropy, None) => loss::cross_entropy_soft_forward(context, y, t, width, losses),
+            (Loss::BinaryCrossEntropy, Some(d)) => {
+                loss::binary_cross_entropy_logits(context, y, t, width, scale, losses, d)
+            }
+            (Loss::BinaryCrossEntropy, None) => {
+                loss::binary_cross_entropy_logits_forward(context, y, t, width, losses)
             }
         }
     }

@@ -163,10 +163,15 @@ impl Plan {
         )
     }
 
+    /// True for a phase that packs B.
+    pub(crate) fn packs_in(&self, phase: usize) -> bool {
+        self.pack_b && phase.is_multiple_of(2)
+    }
+
     /// The number of tiles of a phase.
     pub(crate) fn tiles(&self, phase: usize) -> usize {
         let (_, vectors) = self.place(if self.pack_b { phase } else { 0 }).0;
-        if self.pack_b && phase.is_multiple_of(2) {
+        if self.packs_in(phase) {
             vectors
         } else {
             self.row_blocks.count() * self.col_blocks(vectors).count()
@@ -196,7 +201,7 @@ impl Plan {
             return;
         }
         let (outer, chunk) = self.place(phase);
-        if phase.is_multiple_of(2) {
+        if self.packs_in(phase) {
             let depth = self.depth(chunk);
             let col = (outer.0 + tile) * self.lanes;
             let from = Self::at(o.b, chunk * K_CHUNK, o.b_row_stride, col, o.b_col_stride);

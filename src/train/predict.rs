@@ -1,0 +1,117 @@
+//! What a model says of samples: evaluate, predict, probabilities, classes.
+
+use crate::data::Batches;
+use crate::engine::{BatchSource, Loss, TargetKind};
+use crate::error::{Error, Result};
+use crate::kernel::activation::{self, Activation};
+use crate::kernel::{Element, reduce, softmax};
+use crate::nn::Model;
+use crate::parallel::{self, Team};
+use crate::tensor::Tensor;
+
+/// Samples that are run at once where nothing is learnt: enough to fill the threads, few enough to stay in the caches.
+const BATCH: usize = 512;
+
+/// How good a model is on some samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The mean loss.
+    pub loss: f64,
+    /// The share of samples whose largest output is their class; only for class targets.
+    pub accuracy: Option<f64>,
+}
+
+/// The loss and accuracy of `model` on all samples of `source`, as part of `team`.
+pub(super) fn evaluate_in<T: Element>(
+    model: &mut Model<T>,
+    team: &Team<'_>,
+    source: &dyn BatchSource<T>,
+) -> Result<Evaluation> {
+    if source.is_empty() {
+        return Err(Error::data("evaluate", "data set", "at least one sample", 0));
+    }
+    let classes = matches!(source.target_kind(), Some(TargetKind::Classes(_)));
+    let (mut sum, mut correct) = (0.0, 0);
+    for batch in Batches::new(source.len(), BATCH, None)?.iter() {
+        let score = model.score_in(team, source, batch, classes)?;
+        sum += score.loss.to_f64() * batch.len() as f64;
+        correct += score.correct;
+    }
+    let samples = source.len() as f64;
+    Ok(Evaluation { loss: sum / samples, accuracy: classes.then_some(correct as f64 / samples) })
+}
+
+impl<T: Element> Model<T> {
+    /// The mean loss and, for class targets, the accuracy on all samples of `source`.
+    ///
+    /// # Errors
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Data`] if `source` is empty or does not fit;
+    /// [`Error::NonFinite`] names what is NaN or infinite.
+    pub fn evaluate(&mut self, source: &dyn BatchSource<T>) -> Result<Evaluation> {
+        self.compiled("evaluate")?;
+        let width = self.prediction_width(BATCH.min(source.len()));
+        parallel::with_team(width, |team| evaluate_in(self, team, source))
+    }
+
+    /// The outputs of the last layer for all samples: `(samples, outputs)`. A sample's output does not depend on
+    /// the others.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if `source` is empty or does not fit the model; [`Error::NonFinite`] names an input that is
+    /// NaN or infinite.
+    pub fn predict(&mut self, source: &dyn BatchSource<T>) -> Result<Tensor<T>> {
+        let outputs = self.outputs();
+        let mut result = Tensor::zeros(&[source.len(), outputs])?;
+        if source.is_empty() {
+            return Err(Error::data("predict", "data set", "at least one sample", 0));
+        }
+        let width = self.prediction_width(BATCH.min(source.len()));
+        parallel::with_team(width, |team| {
+            let rows = result.as_mut_slice().chunks_mut(BATCH * outputs);
+            for (batch, rows) in Batches::new(source.len(), BATCH, None)?.iter().zip(rows) {
+                rows.copy_from_slice(self.outputs_in(team, source, batch)?);
+            }
+            Ok(())
+        })?;
+        Ok(result)
+    }
+
+    /// The probability of each class: softmax of the outputs under [`Loss::CrossEntropy`], their sigmoid under
+    /// [`Loss::BinaryCrossEntropy`], and the outputs themselves where the last layer is one of these already.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict); [`Error::State`] if the model has another loss or none.
+    pub fn predict_proba(&mut self, source: &dyn BatchSource<T>) -> Result<Tensor<T>> {
+        let (loss, _) = self.compiled("predict_proba")?;
+        if loss == Loss::MeanSquaredError {
+            return Err(Error::State {
+                operation: "predict_proba",
+                what: "the model was not compiled with a cross-entropy: its outputs are not probabilities",
+            });
+        }
+        let mut result = self.predict(source)?;
+        if !self.puts_out_probabilities(loss) {
+            let (context, width) = (self.context(), self.outputs());
+            if loss == Loss::CrossEntropy {
+                for row in result.as_mut_slice().chunks_exact_mut(width) {
+                    softmax::forward_in_place(&context, row, width)?;
+                }
+            } else {
+                activation::forward_in_place(&context, Activation::Sigmoid, result.as_mut_slice());
+            }
+        }
+        Ok(result)
+    }
+
+    /// The class of each sample: the index of its largest output, the first if there are several.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn predict_classes(&mut self, source: &dyn BatchSource<T>) -> Result<Vec<u32>> {
+        let outputs = self.predict(source)?;
+        let mut classes = vec![0; source.len()];
+        reduce::argmax_rows(&self.context(), outputs.as_slice(), self.outputs(), &mut classes)?;
+        Ok(classes)
+    }
+}
