@@ -1,0 +1,402 @@
+//! Softmax and its relatives over the last axis: rows of `width` elements, one after the other.
+//!
+//! | function | of each row | gradient |
+//! | --- | --- | --- |
+//! | [`forward`] | y = e^(x - m) / sum e^(x - m) | [`backward`]: y (d - sum d y) |
+//! | [`log_softmax`] | y = (x - m) - ln sum e^(x - m) | [`log_softmax_backward`]: d - e^y sum d |
+//! | [`log_sum_exp`] | m + ln sum e^(x - m) | |
+//!
+//! m is the row's maximum, so nothing overflows, whatever the finite inputs. e^ and ln are those of
+//! [`math`](super::math); the quotient is a product with the rounded 1 / sum.
+//!
+//! A row's bits depend on that row alone. Its sums run over vectors in ascending order, then by a fixed tree:
+//!
+//! ```text
+//!   row      x0 .. x15 | x16 .. x31 | x32 .. x41, and nothing
+//!   vectors     v0     +     v1     +     v2, zeros past the end
+//!   tree     lane i + lane i+8, then i + i+4, i + i+2, i + i+1
+//! ```
+//!
+//! A NaN makes all of its row NaN. So does +infinity, and a row that is -infinity throughout, as in PyTorch, since both
+//! have no softmax; beside finite elements -infinity just has the weight 0. `log_sum_exp` has a value there: +infinity,
+//! and -infinity for the row of -infinity.
+
+use super::element::Element;
+use super::loops::{self, Binary, Unary, tree_sum};
+use super::math::{Elementary, check_length};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::simd::{Kernel, Scalar, Simd, Vector};
+
+type MaskOf<T, S> = <<T as Scalar>::V<S> as Vector<T, S>>::Mask;
+
+/// True in the first `count` lanes.
+#[inline(always)]
+fn first_lanes<T: Element, S: Simd>(s: S, count: usize) -> MaskOf<T, S> {
+    let mut numbers = [T::zero(); 16];
+    for i in 1..16 {
+        numbers[i] = numbers[i - 1] + T::one();
+    }
+    T::V::<S>::splat(s, T::from_f64(count as f64)).greater(T::V::<S>::load(s, &numbers))
+}
+
+/// The largest lane.
+#[inline(always)]
+fn tree_max<T: Element, S: Simd>(v: T::V<S>) -> T {
+    let mut lanes = [T::zero(); 16];
+    v.store(&mut lanes);
+    let mut half = T::V::<S>::LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The largest element; any element at all if one is NaN; -infinity if there is none.
+#[inline(always)]
+pub(crate) fn row_max<T: Element, S: Simd>(s: S, row: &[T]) -> T {
+    let lanes = T::V::<S>::LANES;
+    let lowest = T::V::<S>::splat(s, T::neg_infinity());
+    let mut max = [lowest; 4];
+    // Four chains hide the latency. The order matters to nothing but the sign of zero, which nobody sees.
+    let mut blocks = row.chunks_exact(4 * lanes);
+    for block in &mut blocks {
+        for (max, part) in max.iter_mut().zip(block.chunks_exact(lanes)) {
+            *max = T::V::<S>::load(s, part).max_or_other(*max);
+        }
+    }
+    let mut vectors = blocks.remainder().chunks_exact(lanes);
+    for part in &mut vectors {
+        max[0] = T::V::<S>::load(s, part).max_or_other(max[0]);
+    }
+    let tail = vectors.remainder();
+    if !tail.is_empty() {
+        let x = T::V::<S>::load_first(s, tail).select(first_lanes::<T, S>(s, tail.len()), lowest);
+        max[0] = x.max_or_other(max[0]);
+    }
+    tree_max::<T, S>(max[0].max_or_other(max[1]).max_or_other(max[2].max_or_other(max[3])))
+}
+
+/// `out[i] = e^(row[i] - max)`; returns the sum. NaN if an element is.
+#[inline(always)]
+pub(crate) fn exp_shifted_sum<T: Element, S: Simd>(s: S, row: &[T], max: T, out: &mut [T]) -> T {
+    debug_assert_eq!(row.len(), out.len());
+    shifted_sum::<T, S, true>(s, row, max, out)
+}
+
+/// The same sum, bit for bit, without storing its terms.
+#[inline(always)]
+pub(crate) fn exp_sum<T: Element, S: Simd>(s: S, row: &[T], max: T) -> T {
+    shifted_sum::<T, S, false>(s, row, max, &mut [])
+}
+
+#[inline(always)]
+fn shifted_sum<T: Element, S: Simd, const STORE: bool>(s: S, row: &[T], max: T, out: &mut [T]) -> T {
+    let lanes = T::V::<S>::LANES;
+    let max = T::V::<S>::splat(s, max);
+    let zero = T::V::<S>::splat(s, T::zero());
+    // One chain of additions is enough: it is far shorter than the exponential.
+    let mut sum = zero;
+    let (row, tail) = row.split_at(row.len() - row.len() % lanes);
+    let (out, out_tail) = out.split_at_mut(if STORE { row.len() } else { 0 });
+    let mut outs = out.chunks_exact_mut(lanes);
+    for part in row.chunks_exact(lanes) {
+        let e = <T as Elementary>::exp(s, T::V::<S>::load(s, part) - max);
+        sum = sum + e;
+        if STORE && let Some(out) = outs.next() {
+            e.store(out);
+        }
+    }
+    if !tail.is_empty() {
+        let e = <T as Elementary>::exp(s, T::V::<S>::load_first(s, tail) - max);
+        if STORE {
+            e.store_first(out_tail);
+        }
+        sum = sum + e.select(first_lanes::<T, S>(s, tail.len()), zero);
+    }
+    tree_sum::<T, S>(sum)
+}
+
+/// `m + ln sum e^(x - m)` of one row, in all lanes.
+#[inline(always)]
+pub(crate) fn row_log_sum_exp<T: Element, S: Simd>(s: S, row: &[T]) -> T::V<S> {
+    let max = row_max(s, row);
+    // Infinity minus infinity would be NaN. Without the shift the sum is 0 or infinity, and so right.
+    let shift = if max.is_infinite() { T::zero() } else { max };
+    ln_splat(s, exp_sum(s, row, shift)) + T::V::<S>::splat(s, shift)
+}
+
+/// The logarithm of one number, in all lanes.
+#[inline(always)]
+fn ln_splat<T: Element, S: Simd>(s: S, x: T) -> T::V<S> {
+    <T as Elementary>::ln(s, T::V::<S>::splat(s, x))
+}
+
+/// A factor for every element.
+#[derive(Clone, Copy)]
+struct Times<T>(T);
+
+impl<T: Element> Unary<T> for Times<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
+        x * T::V::<S>::splat(s, self.0)
+    }
+}
+
+/// `(x - max) - ln_sum`: in this order, since max + ln_sum would round away what is small.
+#[derive(Clone, Copy)]
+struct Normalise<T> {
+    max: T,
+    ln_sum: T,
+}
+
+impl<T: Element> Unary<T> for Normalise<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
+        (x - T::V::<S>::splat(s, self.max)) - T::V::<S>::splat(s, self.ln_sum)
+    }
+}
+
+/// `y (d - dot)`.
+#[derive(Clone, Copy)]
+struct Gradient<T> {
+    dot: T,
+}
+
+impl<T: Element> Binary<T> for Gradient<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, y: T::V<S>, d: T::V<S>) -> T::V<S> {
+        y * (d - T::V::<S>::splat(s, self.dot))
+    }
+}
+
+/// `d - e^y sum`.
+#[derive(Clone, Copy)]
+struct LogGradient<T> {
+    sum: T,
+}
+
+impl<T: Element> Binary<T> for LogGradient<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, y: T::V<S>, d: T::V<S>) -> T::V<S> {
+        (-<T as Elementary>::exp(s, y)).mul_add(T::V::<S>::splat(s, self.sum), d)
+    }
+}
+
+/// The sum of `a[i] b[i]`: four chains, what is left over goes to the first, then the tree.
+#[inline(always)]
+fn row_dot<T: Element, S: Simd>(s: S, a: &[T], b: &[T]) -> T {
+    let lanes = T::V::<S>::LANES;
+    let mut sums = [T::V::<S>::splat(s, T::zero()); 4];
+    let (mut a, mut b) = (a.chunks_exact(4 * lanes), b.chunks_exact(4 * lanes));
+    for (a, b) in (&mut a).zip(&mut b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.chunks_exact(lanes).zip(b.chunks_exact(lanes))) {
+            *sum = T::V::<S>::load(s, a).mul_add(T::V::<S>::load(s, b), *sum);
+        }
+    }
+    let (mut a, mut b) = (a.remainder().chunks_exact(lanes), b.remainder().chunks_exact(lanes));
+    for (a, b) in (&mut a).zip(&mut b) {
+        sums[0] = T::V::<S>::load(s, a).mul_add(T::V::<S>::load(s, b), sums[0]);
+    }
+    let (a, b) = (a.remainder(), b.remainder());
+    if !a.is_empty() {
+        sums[0] = T::V::<S>::load_first(s, a).mul_add(T::V::<S>::load_first(s, b), sums[0]);
+    }
+    tree_sum::<T, S>((sums[0] + sums[1]) + (sums[2] + sums[3]))
+}
+
+/// Softmax of one row.
+#[inline(always)]
+fn softmax_row<T: Element, S: Simd>(s: S, row: &[T], out: &mut [T]) {
+    if row.len() <= T::V::<S>::LANES {
+        // The same operations with the row kept in a register: a masked store is slow to load again.
+        let mask = first_lanes::<T, S>(s, row.len());
+        let x = T::V::<S>::load_first(s, row).select(mask, T::V::<S>::splat(s, T::neg_infinity()));
+        let max = T::V::<S>::splat(s, tree_max::<T, S>(x));
+        let e = <T as Elementary>::exp(s, x - max);
+        // A lane past the end is e^-infinity = 0, and harmless in a row that is NaN anyway.
+        let factor = T::one() / tree_sum::<T, S>(e);
+        (e * T::V::<S>::splat(s, factor)).store_first(out);
+        return;
+    }
+    let max = row_max(s, row);
+    let sum = exp_shifted_sum(s, row, max, out);
+    loops::map_in_place(s, Times(T::one() / sum), out);
+}
+
+/// What is done to each row of an input and an output.
+trait RowMap<T: Element>: Copy {
+    fn row<S: Simd>(self, s: S, input: &[T], output: &mut [T]);
+}
+
+#[derive(Clone, Copy)]
+struct Softmax;
+
+impl<T: Element> RowMap<T> for Softmax {
+    #[inline(always)]
+    fn row<S: Simd>(self, s: S, input: &[T], output: &mut [T]) {
+        softmax_row(s, input, output);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LogSoftmax;
+
+impl<T: Element> RowMap<T> for LogSoftmax {
+    #[inline(always)]
+    fn row<S: Simd>(self, s: S, input: &[T], output: &mut [T]) {
+        let max = row_max(s, input);
+        let mut ln_sum = [T::zero()];
+        ln_splat(s, exp_sum(s, input, max)).store_first(&mut ln_sum);
+        loops::map(s, Normalise { max, ln_sum: ln_sum[0] }, input, output);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LogSumExp;
+
+impl<T: Element> RowMap<T> for LogSumExp {
+    #[inline(always)]
+    fn row<S: Simd>(self, s: S, input: &[T], output: &mut [T]) {
+        row_log_sum_exp(s, input).store_first(output);
+    }
+}
+
+struct Rows<'a, T, O> {
+    operation: O,
+    input: &'a [T],
+    output: &'a mut [T],
+    width: usize,
+    output_width: usize,
+}
+
+impl<T: Element, O: RowMap<T>> Kernel for Rows<'_, T, O> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.input.chunks_exact(self.width).zip(self.output.chunks_exact_mut(self.output_width));
+        for (input, output) in rows {
+            self.operation.row(s, input, output);
+        }
+    }
+}
+
+/// The gradient of softmax, or of its logarithm.
+struct Backward<'a, T, const LOG: bool> {
+    output: &'a [T],
+    d_output: &'a [T],
+    d_input: &'a mut [T],
+    width: usize,
+}
+
+impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.output.chunks_exact(self.width).zip(self.d_output.chunks_exact(self.width));
+        for ((y, d), d_input) in rows.zip(self.d_input.chunks_exact_mut(self.width)) {
+            if LOG {
+                let sum = loops::sum_by(s, Same, d);
+                loops::zip(s, LogGradient { sum }, y, d, d_input);
+            } else {
+                loops::zip(s, Gradient { dot: row_dot(s, y, d) }, y, d, d_input);
+            }
+        }
+    }
+}
+
+/// x itself.
+#[derive(Clone, Copy)]
+struct Same;
+
+impl<T: Element> Unary<T> for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, x: T::V<S>) -> T::V<S> {
+        x
+    }
+}
+
+/// Checks that `length` elements are whole rows; returns their number.
+fn check_rows(operation: &'static str, what: &'static str, length: usize, width: usize) -> Result<usize> {
+    if width == 0 {
+        return Err(Error::shape(operation, "width", "at least 1", 0));
+    }
+    if !length.is_multiple_of(width) {
+        return Err(Error::shape(operation, what, format_args!("whole rows of {width}"), length));
+    }
+    Ok(length / width)
+}
+
+/// `output` is the softmax of each row of `input`: numbers from 0 to 1 with the sum 1.
+///
+/// f32: each element within 4 ULP of e^(x - m) / sum for the f32 difference x - m, and rows up to some thousand wide.
+///
+/// # Errors
+/// [`Error::Shape`] if the width is 0, the input is not whole rows, or the slices differ in length.
+pub fn forward<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
+    check_rows("softmax::forward", "input", input.len(), width)?;
+    check_length("softmax::forward", "output", input.len(), output.len())?;
+    context.run(Rows { operation: Softmax, input, output, width, output_width: width });
+    Ok(())
+}
+
+/// `output` is the logarithm of the softmax of each row of `input`, without taking the logarithm of small numbers.
+///
+/// # Errors
+/// [`Error::Shape`] if the width is 0, the input is not whole rows, or the slices differ in length.
+pub fn log_softmax<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
+    check_rows("softmax::log_softmax", "input", input.len(), width)?;
+    check_length("softmax::log_softmax", "output", input.len(), output.len())?;
+    context.run(Rows { operation: LogSoftmax, input, output, width, output_width: width });
+    Ok(())
+}
+
+/// `output[row]` is the logarithm of the sum of the exponentials of that row of `input`.
+///
+/// # Errors
+/// [`Error::Shape`] if the width is 0, the input is not whole rows, or `output` is not one element per row.
+pub fn log_sum_exp<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
+    let rows = check_rows("softmax::log_sum_exp", "input", input.len(), width)?;
+    check_length("softmax::log_sum_exp", "output", rows, output.len())?;
+    context.run(Rows { operation: LogSumExp, input, output, width, output_width: 1 });
+    Ok(())
+}
+
+/// The gradient of [`forward`] from its output: `d_input = y (d - sum d y)` in each row.
+///
+/// # Errors
+/// [`Error::Shape`] if the width is 0, the output is not whole rows, or the slices differ in length.
+pub fn backward<T: Element>(
+    context: &Context,
+    output: &[T],
+    d_output: &[T],
+    d_input: &mut [T],
+    width: usize,
+) -> Result<()> {
+    check_rows("softmax::backward", "output", output.len(), width)?;
+    check_length("softmax::backward", "d_output", output.len(), d_output.len())?;
+    check_length("softmax::backward", "d_input", output.len(), d_input.len())?;
+    context.run(Backward::<T, false> { output, d_output, d_input, width });
+    Ok(())
+}
+
+/// The gradient of [`log_softmax`] from its output: `d_input = d - e^y sum d` in each row.
+///
+/// # Errors
+/// [`Error::Shape`] if the width is 0, the output is not whole rows, or the slices differ in length.
+pub fn log_softmax_backward<T: Element>(
+    context: &Context,
+    output: &[T],
+    d_output: &[T],
+    d_input: &mut [T],
+    width: usize,
+) -> Result<()> {
+    check_rows("softmax::log_softmax_backward", "output", output.len(), width)?;
+    check_length("softmax::log_softmax_backward", "d_output", output.len(), d_output.len())?;
+    check_length("softmax::log_softmax_backward", "d_input", output.len(), d_input.len())?;
+    context.run(Backward::<T, true> { output, d_output, d_input, width });
+    Ok(())
+}
