@@ -10,6 +10,7 @@ pub mod optim;
 #[allow(unsafe_code, reason = "the team's tiles cross threads as pointers; see the module")]
 mod parallel;
 pub mod rng;
+mod runtime;
 #[allow(unsafe_code, reason = "the instruction sets' intrinsics; see the module")]
 mod simd;
 mod tensor;
@@ -22,5 +23,6 @@ pub use kernel::Element;
 pub use kernel::gemm::view::{MatMut, MatRef};
 pub use kernel::gemm::{Epilogue, gemm, gemm_with};
 pub use parallel::available_threads;
+pub use runtime::{RuntimeInfo, runtime_info};
 pub use simd::Isa;
 pub use tensor::Tensor;

@@ -4,6 +4,7 @@
 //! never live at the same time share memory. All of them, the parameters and the gradients are flat arrays.
 
 use crate::error::{Error, Result};
+use crate::kernel::Element;
 use crate::tensor::AlignedBuffer;
 
 /// A buffer of a plan.
@@ -112,7 +113,7 @@ unsafe impl<T: Send> Send for Memory<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Memory<'_, T> {}
 
-impl<'a, T: Copy> Memory<'a, T> {
+impl<'a, T: Element> Memory<'a, T> {
     /// Borrows the flat arrays. Parameters, gradients and states are as long as each other, or empty.
     pub(crate) fn new(
         arena: &'a mut AlignedBuffer<T>,

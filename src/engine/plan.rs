@@ -106,11 +106,9 @@ pub(crate) struct Plan {
     pub arena_len: usize,
     /// Members of the team that it has scratch memory for.
     pub members: usize,
-    pub input: BufferId,
     /// What the model puts out: logits, where a loss from logits follows.
     pub output: BufferId,
     pub output_width: usize,
-    pub losses: Option<BufferId>,
     pub d_input: Option<BufferId>,
     /// The forward buffers that are still whole after the loss.
     pub outputs: Vec<Output>,
@@ -163,19 +161,18 @@ impl Plan {
         }
         let (output, output_width) =
             (current, stages.last().map_or(graph.width(graph.input), |stage| graph.width(stage.output)));
-        let (mut losses, mut d_input) = (None, None);
+        let mut d_input = None;
         if let Some(loss) = task.loss() {
             loss.check(task.targets(), output_width)?;
             let targets = match task.targets() {
                 Some(TargetKind::Values(width)) => Some(maker.buffer(width)),
                 _ => None,
             };
-            let per_sample = maker.buffer(1);
+            let losses = maker.buffer(1);
             let d_output = task.is_training().then(|| maker.buffer(output_width));
-            losses = Some(per_sample);
-            maker.rows(Work::Loss { output, targets, losses: per_sample, d_output }, output_width, None);
+            maker.rows(Work::Loss { output, targets, losses, d_output }, output_width, None);
             let after_loss = maker.phases.len();
-            maker.buffers.touch(per_sample, after_loss);
+            maker.buffers.touch(losses, after_loss);
             for output in &outputs {
                 maker.buffers.touch(output.buffer, after_loss);
             }
@@ -200,10 +197,8 @@ impl Plan {
             offsets,
             arena_len,
             members,
-            input,
             output,
             output_width,
-            losses,
             d_input,
             outputs,
             work,

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::nn::Model;
 use crate::parallel::{self, Team};
+use crate::rng::Rng;
 use std::time::Instant;
 
 /// Options of [`Model::fit`]: epochs, batches, validation, callbacks.
@@ -140,23 +141,25 @@ impl<T: Element> Model<T> {
             return Err(Error::data("fit", "data set", "at least one sample", 0));
         }
         // Refused here, before a thread is started: a batch of 0.
-        Batches::new(data.len(), options.batch_size, None)?;
+        let batches = Batches::new(data.len(), options.batch_size, None)?;
         let batch = options.batch_size.min(data.len());
         let width = self.training_width(data, batch)?;
-        parallel::with_team(width, |team| self.fit_in(team, data, &mut options))
+        parallel::with_team(width, |team| self.fit_in(team, data, batches, &mut options))
     }
 
     fn fit_in(
         &mut self,
         team: &Team<'_>,
         data: &dyn BatchSource<T>,
+        mut batches: Batches,
         options: &mut Fit<'_, T>,
     ) -> Result<History> {
+        let rng = Rng::new(options.seed);
         let classes = matches!(data.target_kind(), Some(TargetKind::Classes(_)));
         let mut history = History::default();
         let begin = Event::TrainBegin {
             epochs: options.epochs,
-            steps: data.len().div_ceil(options.batch_size),
+            steps: batches.len(),
             samples: data.len(),
             threads: team.width(),
         };
@@ -166,8 +169,7 @@ impl<T: Element> Model<T> {
                 break;
             }
             stop = options.tell(&Event::EpochBegin { epoch });
-            let order = options.shuffle.then_some((options.seed, epoch as u64));
-            let batches = Batches::new(data.len(), options.batch_size, order)?;
+            batches.restart(options.shuffle.then_some((&rng, epoch as u64)));
             let (mut sum, mut correct, mut samples) = (0.0, 0, 0);
             let start = Instant::now();
             for (index, batch) in batches.iter().enumerate() {

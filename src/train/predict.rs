@@ -94,9 +94,9 @@ impl<T: Element> Model<T> {
         if !self.puts_out_probabilities(loss) {
             let (context, width) = (self.context(), self.outputs());
             if loss == Loss::CrossEntropy {
-                for row in result.as_mut_slice().chunks_exact_mut(width) {
-                    softmax::forward_in_place(&context, row, width)?;
-                }
+                let logits = result;
+                result = Tensor::zeros(logits.shape())?;
+                softmax::forward(&context, logits.as_slice(), result.as_mut_slice(), width)?;
             } else {
                 activation::forward_in_place(&context, Activation::Sigmoid, result.as_mut_slice());
             }
