@@ -30,31 +30,28 @@ mod sealed {
 }
 
 /// A fixed number of plain numbers that begin at a multiple of 64 bytes: a cache line, the widest vector register.
-///
-/// ```
-/// use gemmule::tensor::AlignedBuffer;
-///
-/// let mut buffer = AlignedBuffer::<f32>::try_zeroed(100)?;
-/// buffer[3] = 1.0;
-/// assert_eq!(buffer.as_ptr() as usize % AlignedBuffer::<f32>::ALIGNMENT, 0);
-/// assert_eq!(buffer.iter().sum::<f32>(), 1.0);
-/// # Ok::<(), gemmule::Error>(())
-/// ```
-pub struct AlignedBuffer<T: Plain> {
+/// A buffer is made of [`Plain`] numbers only; what reads one needs no such bound.
+pub struct AlignedBuffer<T> {
     /// Dangling, but aligned, if there is no byte.
     pointer: NonNull<T>,
     len: usize,
 }
 
-// SAFETY: the buffer owns its elements, as a Vec does, and they are Send.
-unsafe impl<T: Plain> Send for AlignedBuffer<T> {}
-// SAFETY: a shared buffer gives shared references only, and the elements are Sync.
-unsafe impl<T: Plain> Sync for AlignedBuffer<T> {}
+// SAFETY: the buffer owns its elements, as a Vec does.
+unsafe impl<T: Send> Send for AlignedBuffer<T> {}
+// SAFETY: a shared buffer gives shared references only.
+unsafe impl<T: Sync> Sync for AlignedBuffer<T> {}
 
-impl<T: Plain> AlignedBuffer<T> {
+impl<T> AlignedBuffer<T> {
     /// The first element's address is a multiple of this many bytes.
     pub const ALIGNMENT: usize = 64;
 
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::from_size_align(len.checked_mul(size_of::<T>())?, Self::ALIGNMENT).ok()
+    }
+}
+
+impl<T: Plain> AlignedBuffer<T> {
     /// `len` zeros.
     ///
     /// # Errors
@@ -65,10 +62,6 @@ impl<T: Plain> AlignedBuffer<T> {
             .ok_or_else(|| Error::overflow("AlignedBuffer::try_zeroed", format!("{len} elements")))?;
         Self::allocate(len, layout)
             .ok_or(Error::OutOfMemory { what: "AlignedBuffer::try_zeroed", bytes: layout.size() })
-    }
-
-    fn layout(len: usize) -> Option<Layout> {
-        Layout::from_size_align(len.checked_mul(size_of::<T>())?, Self::ALIGNMENT).ok()
     }
 
     fn allocate(len: usize, layout: Layout) -> Option<Self> {
@@ -82,7 +75,7 @@ impl<T: Plain> AlignedBuffer<T> {
     }
 }
 
-impl<T: Plain> Drop for AlignedBuffer<T> {
+impl<T> Drop for AlignedBuffer<T> {
     fn drop(&mut self) {
         if let Some(layout) = Self::layout(self.len)
             && layout.size() != 0
@@ -93,7 +86,7 @@ impl<T: Plain> Drop for AlignedBuffer<T> {
     }
 }
 
-impl<T: Plain> Deref for AlignedBuffer<T> {
+impl<T> Deref for AlignedBuffer<T> {
     type Target = [T];
 
     #[inline]
@@ -103,7 +96,7 @@ impl<T: Plain> Deref for AlignedBuffer<T> {
     }
 }
 
-impl<T: Plain> DerefMut for AlignedBuffer<T> {
+impl<T> DerefMut for AlignedBuffer<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as for `deref`, and `self` is borrowed mutably.
@@ -129,13 +122,13 @@ impl<T: Plain> Default for AlignedBuffer<T> {
     }
 }
 
-impl<T: Plain + PartialEq> PartialEq for AlignedBuffer<T> {
+impl<T: PartialEq> PartialEq for AlignedBuffer<T> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl<T: Plain + fmt::Debug> fmt::Debug for AlignedBuffer<T> {
+impl<T: fmt::Debug> fmt::Debug for AlignedBuffer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AlignedBuffer({})", super::Truncated(self))
     }

@@ -18,7 +18,7 @@ use std::ops::{Index, IndexMut};
 /// dimension is a scalar of one element; a zero dimension means that there is no element.
 ///
 /// ```
-/// use gemmule::tensor::Tensor;
+/// use gemmule::Tensor;
 ///
 /// let mut t = Tensor::from_vec(&[2, 3], vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
 /// assert_eq!(t.shape(), [2, 3]);
@@ -86,7 +86,7 @@ impl<T: Element> Tensor<T> {
     /// The element at each index is `value(index)`; called in the order of the elements.
     ///
     /// ```
-    /// use gemmule::tensor::Tensor;
+    /// use gemmule::Tensor;
     /// let identity = Tensor::from_fn(&[3, 3], |i| if i[0] == i[1] { 1.0_f32 } else { 0.0 })?;
     /// assert_eq!(identity.row(1), [0.0, 1.0, 0.0]);
     /// # Ok::<(), gemmule::Error>(())
@@ -200,7 +200,7 @@ impl<T: Element> Tensor<T> {
     /// `change` of every element.
     ///
     /// ```
-    /// use gemmule::tensor::Tensor;
+    /// use gemmule::Tensor;
     /// let t = Tensor::from_slice(&[2], &[1.0_f64, -2.0])?.map(|x| x * 10.0);
     /// assert_eq!(t.as_slice(), [10.0, -20.0]);
     /// # Ok::<(), gemmule::Error>(())
