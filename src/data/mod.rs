@@ -1,0 +1,47 @@
+//! Data sets: reading, splitting, batching.
+//!
+//! ```text
+//!   IDX file, bytes, tensor --> Dataset --> random_split --> Dataset, Dataset, ...   (views: nothing is copied)
+//!                                  |
+//!                               Batches: the order of an epoch, a function of seed and epoch alone
+//!                                  |
+//!                               BatchSource: gathers a batch; bytes become floats here
+//! ```
+//!
+//! ```
+//! use gemmule::data::{Batches, Dataset, train_test_split};
+//!
+//! // Ten grey images of 2 x 2 pixels in two classes.
+//! let images = Dataset::from_bytes(&[10, 2, 2], (0..40).collect())?;
+//! let images = images.with_classes(vec![0, 1, 0, 1, 0, 1, 0, 1, 0, 1], 2)?;
+//! let (train, test) = train_test_split(&images, 0.2, 42)?;
+//! assert_eq!((train.len(), test.len()), (8, 2));
+//!
+//! for epoch in 0..2 {
+//!     let batches = Batches::new(train.len(), 3, Some((42, epoch)))?;
+//!     assert_eq!(batches.iter().map(|indices| indices.len()).collect::<Vec<_>>(), [3, 3, 2]);
+//! }
+//! # Ok::<(), gemmule::Error>(())
+//! ```
+
+mod batches;
+mod dataset;
+mod idx;
+mod split;
+
+pub use batches::Batches;
+pub use dataset::Dataset;
+pub use idx::{DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_with_limit};
+pub use split::{random_split, split_indices, train_test_split};
+
+use crate::error::{Error, Result};
+
+/// The numbers `0..len`.
+fn indices(operation: &'static str, len: usize) -> Result<Vec<usize>> {
+    let mut indices = Vec::new();
+    indices
+        .try_reserve_exact(len)
+        .map_err(|_| Error::OutOfMemory { what: operation, bytes: len.saturating_mul(size_of::<usize>()) })?;
+    indices.extend(0..len);
+    Ok(indices)
+}
