@@ -2,7 +2,7 @@
 
 pub(super) use std::hint::spin_loop;
 pub(super) use std::sync::Arc;
-pub(super) use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(super) use std::thread::yield_now;
 
 /// How often a member looks for news before it gives its core away: some ten microseconds, more than the serial work

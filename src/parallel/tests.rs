@@ -449,11 +449,37 @@ fn costs() {
         samples.sort_by(f64::total_cmp);
         (samples[samples.len() / 2], samples[samples.len() * 9 / 10])
     }
+    /// Work that the machine cannot make faster or slower: spinning is neither under a hypervisor.
+    fn chain(turns: u64) -> u64 {
+        (0..turns).fold(turns, |x, turn| std::hint::black_box(x.wrapping_mul(3) ^ turn))
+    }
+    #[repr(align(128))]
+    struct Line(AtomicUsize);
     fn time(run: impl FnOnce()) -> f64 {
         let begin = Instant::now();
         run();
         begin.elapsed().as_secs_f64() * 1e9
     }
+    // What two cores need at least: one cache line there and back. It varies with where the machine puts the threads.
+    let (ball, turns) = (AtomicUsize::new(0), 20_000);
+    let trip = time(|| {
+        std::thread::scope(|scope| {
+            for side in 0..2 {
+                let ball = &ball;
+                scope.spawn(move || {
+                    while ball.load(Ordering::Acquire) < turns {
+                        let seen = ball.load(Ordering::Acquire);
+                        if seen % 2 == side {
+                            ball.store(seen + 1, Ordering::Release);
+                        }
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+        });
+    }) / turns as f64
+        * 2.0;
+    println!("one line there and back, two threads started included: {trip:.0} ns");
     for width in [1, 2] {
         with_team(width, |team| {
             for tiles in [2, 4, 16] {
@@ -478,24 +504,25 @@ fn costs() {
                 println!("width {width}, {tiles} tiles: a phase {median:.0} ns, 9 of 10 below {late:.0} ns");
             }
             // What a phase takes beyond its tiles where the helper took its own. Elsewhere its core was somebody else's.
-            for spins in [0, 10, 300] {
-                let alone = (0..2000).map(|_| time(|| spin(spins))).collect();
+            for turns in [0, 200, 5000] {
+                let alone = (0..2000).map(|_| time(|| _ = chain(std::hint::black_box(turns)))).collect();
                 let (alone, _) = median(alone);
                 let mut samples = Vec::new();
+                let (helped, mut before) = ([const { Line(AtomicUsize::new(0)) }; 2], 0);
                 let begin = Instant::now();
                 while samples.len() < 5000 && begin.elapsed() < Duration::from_secs(3) {
-                    let helped = AtomicBool::new(width == 1);
                     let whole = time(|| {
                         team.phase(width, &|tile| {
-                            if tile.member == 1 {
-                                helped.store(true, Ordering::Relaxed);
-                            }
-                            spin(spins);
+                            chain(turns);
+                            // No counts that share a line: they would cost more than the phase.
+                            helped[tile.member].0.fetch_add(1, Ordering::Relaxed);
                         });
                     });
-                    if helped.into_inner() {
+                    let after = helped[1].0.load(Ordering::Relaxed);
+                    if width == 1 || after == before + 1 {
                         samples.push(whole - alone);
                     }
+                    before = after;
                 }
                 let count = samples.len();
                 if count > 0 {
