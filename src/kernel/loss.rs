@@ -11,10 +11,12 @@
 use super::element::Element;
 use super::loops::{self, MaskOf};
 use super::math::Elementary;
-use super::reduce::{check_rows, check_width, largest};
+use super::reduce::{check_rows, check_width};
+use super::softmax::{exp_shifted_sum, exp_sum, row_max};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Simd, Vector};
+use std::ops::Range;
 
 /// The shapes that all losses share.
 fn check<const N: usize>(
@@ -322,7 +324,7 @@ impl<T: Element> Targets<T> for Soft<'_, T> {
         let half_max = T::V::<S>::splat(s, max * T::from_f64(0.5));
         let (mut weight, mut rest) = (zero, zero);
         for (x, t) in x.chunks(lanes).zip(targets.chunks(lanes)) {
-            let (x, t) = (T::V::<S>::load_first(s, x), T::V::<S>::load_first(s, t));
+            let (x, t): (T::V<S>, T::V<S>) = (load_up_to(s, x), load_up_to(s, t));
             // Half of m - x cannot overflow. A target of zero takes nothing from a logit of minus infinity.
             let term = x.mul_add(minus_half, half_max) * t;
             weight = weight + t;
@@ -335,8 +337,14 @@ impl<T: Element> Targets<T> for Soft<'_, T> {
     #[inline(always)]
     fn load<S: Simd>(self, s: S, row: usize, start: usize, count: usize) -> T::V<S> {
         let at = row * self.width + start;
-        T::V::<S>::load_first(s, &self.targets[at..at + count])
+        load_up_to(s, &self.targets[at..at + count])
     }
+}
+
+/// A vector or what is left of a row: whole vectors skip the mask, which is slow on some CPUs.
+#[inline(always)]
+fn load_up_to<T: Element, S: Simd>(s: S, x: &[T]) -> T::V<S> {
+    if x.len() >= T::V::<S>::LANES { T::V::<S>::load(s, x) } else { T::V::<S>::load_first(s, x) }
 }
 
 struct CrossEntropy<'a, T, G> {
@@ -356,95 +364,108 @@ impl<T: Element, G: Targets<T>> Kernel for CrossEntropy<'_, T, G> {
         let lanes = T::V::<S>::LANES;
         let scale = T::V::<S>::splat(s, scale);
         for (block, losses) in losses.chunks_mut(lanes).enumerate() {
-            // E, W and the rest of each row. Past the last row: ln(1) = 0.
-            let (mut sums, mut weights, mut rests) = ([T::one(); 16], [T::zero(); 16], [T::zero(); 16]);
-            for k in 0..losses.len() {
-                let row = block * lanes + k;
-                let range = row * width..(row + 1) * width;
-                let x = &logits[range.clone()];
-                let d = gradient.as_deref_mut().map(|d| &mut d[range]);
-                (sums[k], weights[k], rests[k]) = if width <= lanes {
-                    narrow_row(s, targets, row, x, scale, d)
-                } else {
-                    wide_row(s, targets, row, x, scale, d)
-                };
+            let rows = block * lanes..block * lanes + losses.len();
+            let range = rows.start * width..rows.end * width;
+            let x = &logits[range.clone()];
+            let d = gradient.as_deref_mut().map(|d| &mut d[range]);
+            let mut sums = Sums { e: [T::one(); 16], t: [T::zero(); 16], rest: [T::zero(); 16] };
+            if width <= lanes {
+                narrow_rows(s, targets, rows, x, width, scale, &mut sums, d);
+            } else {
+                wide_rows(s, targets, rows, x, width, scale, &mut sums, d);
             }
-            let logarithms = <T as Elementary>::ln(s, T::V::<S>::load(s, &sums));
-            let weights = T::V::<S>::load(s, &weights);
-            weights.mul_add(logarithms, T::V::<S>::load(s, &rests)).store_first(losses);
+            let logarithms = <T as Elementary>::ln(s, T::V::<S>::load(s, &sums.e));
+            let weights = T::V::<S>::load(s, &sums.t);
+            weights.mul_add(logarithms, T::V::<S>::load(s, &sums.rest)).store_first(losses);
         }
     }
 }
 
-/// A row in one vector, which stays in its register. Returns E, W and the sum of t * (m - x).
+/// For each row of a block E, W, and the sum of t * (m - x). Past the last row: ln(1) = 0.
+struct Sums<T> {
+    e: [T; 16],
+    t: [T; 16],
+    rest: [T; 16],
+}
+
+/// Rows of at most one vector each. Every step is done for all rows before the next begins: the chain from a row's
+/// first load to its last store is long, and side by side the rows hide each other's latency.
 #[inline(always)]
-fn narrow_row<T: Element, S: Simd, G: Targets<T>>(
+#[allow(clippy::too_many_arguments, reason = "all in registers, and named")]
+fn narrow_rows<T: Element, S: Simd, G: Targets<T>>(
     s: S,
     targets: G,
-    row: usize,
+    rows: Range<usize>,
     x: &[T],
+    width: usize,
     scale: T::V<S>,
+    sums: &mut Sums<T>,
     d: Option<&mut [T]>,
-) -> (T, T, T) {
+) {
+    let lanes = T::V::<S>::LANES;
     let lowest = T::V::<S>::splat(s, T::neg_infinity());
-    let v = T::V::<S>::load_first(s, x).select(loops::first_lanes::<T, S>(s, x.len()), lowest);
-    // NaN is no maximum here: it comes back in its lane's exponential.
-    let max = loops::tree_max::<T, S>(v.max_or_other(lowest));
-    let e = <T as Elementary>::exp(s, v - T::V::<S>::splat(s, max));
-    let sum = loops::tree_sum::<T, S>(e);
-    let (weight, rest) = targets.sums(s, row, x, max);
-    if let Some(d) = d {
-        let factor = T::V::<S>::splat(s, weight / sum);
-        let t = targets.load(s, row, 0, x.len());
-        (e.mul_add(factor, -t) * scale).store_first(d);
+    let inside = loops::first_lanes::<T, S>(s, width);
+    let mut maxima = [T::zero(); 16];
+    for (x, max) in x.chunks_exact(width).zip(&mut maxima) {
+        let v = T::V::<S>::load_first(s, x).select(inside, lowest);
+        // NaN is no maximum here: it comes back in its lane's exponential.
+        *max = loops::tree_max::<T, S>(v.max_or_other(lowest));
     }
-    (sum, weight, rest)
+    let mut exponentials = [T::zero(); 256];
+    for (k, (x, e)) in x.chunks_exact(width).zip(exponentials.chunks_exact_mut(lanes)).enumerate() {
+        let v = T::V::<S>::load_first(s, x).select(inside, lowest);
+        let v = <T as Elementary>::exp(s, v - T::V::<S>::splat(s, maxima[k]));
+        v.store(e);
+        sums.e[k] = loops::tree_sum::<T, S>(v);
+    }
+    for (k, (x, row)) in x.chunks_exact(width).zip(rows.clone()).enumerate() {
+        (sums.t[k], sums.rest[k]) = targets.sums(s, row, x, maxima[k]);
+    }
+    let Some(d) = d else { return };
+    for (k, (d, e)) in d.chunks_exact_mut(width).zip(exponentials.chunks_exact(lanes)).enumerate() {
+        let factor = T::V::<S>::splat(s, sums.t[k] / sums.e[k]);
+        let t = targets.load(s, rows.start + k, 0, width);
+        (T::V::<S>::load(s, e).mul_add(factor, -t) * scale).store_first(d);
+    }
 }
 
-/// A row of several vectors. The exponentials wait in `d` for their sum.
+/// Rows of several vectors. The exponentials wait in `d` for their sum.
 #[inline(always)]
-fn wide_row<T: Element, S: Simd, G: Targets<T>>(
+#[allow(clippy::too_many_arguments, reason = "all in registers, and named")]
+fn wide_rows<T: Element, S: Simd, G: Targets<T>>(
     s: S,
     targets: G,
-    row: usize,
+    rows: Range<usize>,
     x: &[T],
+    width: usize,
     scale: T::V<S>,
+    sums: &mut Sums<T>,
     mut d: Option<&mut [T]>,
-) -> (T, T, T) {
+) {
     let lanes = T::V::<S>::LANES;
-    let (max, _) = largest::<T, S>(s, x);
-    let max_lanes = T::V::<S>::splat(s, max);
-    let zero = T::V::<S>::splat(s, T::zero());
-    let whole = x.len() - x.len() % lanes;
-    let mut sum = zero;
-    let mut at = 0;
-    while at < whole {
-        let e = <T as Elementary>::exp(s, T::V::<S>::load(s, &x[at..]) - max_lanes);
-        sum = sum + e;
-        if let Some(d) = d.as_deref_mut() {
-            e.store(&mut d[at..]);
+    for (k, (x, row)) in x.chunks_exact(width).zip(rows).enumerate() {
+        let max = row_max(s, x);
+        (sums.t[k], sums.rest[k]) = targets.sums(s, row, x, max);
+        let Some(d) = d.as_deref_mut() else {
+            sums.e[k] = exp_sum(s, x, max);
+            continue;
+        };
+        let d = &mut d[k * width..(k + 1) * width];
+        sums.e[k] = exp_shifted_sum(s, x, max, d);
+        let factor = T::V::<S>::splat(s, sums.t[k] / sums.e[k]);
+        let mut parts = d.chunks_exact_mut(lanes);
+        let mut start = 0;
+        for part in &mut parts {
+            let t = targets.load(s, row, start, lanes);
+            (T::V::<S>::load(s, part).mul_add(factor, -t) * scale).store(part);
+            start += lanes;
         }
-        at += lanes;
-    }
-    if whole < x.len() {
-        let tail = &x[whole..];
-        let e = <T as Elementary>::exp(s, T::V::<S>::load_first(s, tail) - max_lanes);
-        sum = sum + e.select(loops::first_lanes::<T, S>(s, tail.len()), zero);
-        if let Some(d) = d.as_deref_mut() {
-            e.store_first(&mut d[whole..]);
-        }
-    }
-    let sum = loops::tree_sum::<T, S>(sum);
-    let (weight, rest) = targets.sums(s, row, x, max);
-    if let Some(d) = d {
-        let factor = T::V::<S>::splat(s, weight / sum);
-        for (part, start) in d.chunks_mut(lanes).zip((0..).step_by(lanes)) {
-            let e = T::V::<S>::load_first(s, part);
-            let t = targets.load(s, row, start, part.len());
-            (e.mul_add(factor, -t) * scale).store_first(part);
+        let tail = parts.into_remainder();
+        if !tail.is_empty() {
+            let t = targets.load(s, row, start, tail.len());
+            (T::V::<S>::load_first(s, tail).mul_add(factor, -t) * scale).store_first(tail);
         }
     }
-    (sum, weight, rest)
 }
 
 /// Every class is below `width`.

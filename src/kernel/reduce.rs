@@ -122,7 +122,7 @@ pub fn sum_squares<T: Element>(context: &Context, x: &[T]) -> T {
 
 /// The largest element that is not NaN (minus infinity if there is none), and whether there is a NaN.
 #[inline(always)]
-pub(super) fn largest<T: Element, S: Simd>(s: S, x: &[T]) -> (T, bool) {
+fn largest<T: Element, S: Simd>(s: S, x: &[T]) -> (T, bool) {
     let lanes = T::V::<S>::LANES;
     let lowest = T::V::<S>::splat(s, T::neg_infinity());
     let (mut largest, mut nan) = (lowest, lowest.is_nan());
