@@ -47,7 +47,13 @@ const ADAM_DECAY: reference::Adam =
     reference::Adam { learning_rate: 0.01, beta1: 0.8, beta2: 0.99, epsilon: 1e-6, weight_decay: 0.01 };
 
 /// One step of the configuration `name`; `step` counts from 1.
-fn step<T: Element>(context: &Context, name: &str, step: u32, state: &mut [Vec<T>; 3], g: &[T]) -> Result<bool> {
+fn step<T: Element>(
+    context: &Context,
+    name: &str,
+    step: u32,
+    state: &mut [Vec<T>; 3],
+    g: &[T],
+) -> Result<bool> {
     let [p, first, second] = state;
     let momentum_step = |m: reference::Momentum| {
         MomentumStep::new(m.learning_rate, m.momentum, m.dampening, m.nesterov, m.weight_decay)
@@ -106,7 +112,10 @@ fn assert_close<T: Element>(x: &[T], y: &[f64], tolerance: f64, what: &str) {
     assert_eq!(x.len(), y.len());
     for (i, (x, y)) in x.iter().zip(y).enumerate() {
         let error = (Element::to_f64(*x) - y).abs();
-        assert!(error <= tolerance * (1.0 + y.abs()), "{what}: element {i}: {x} against {y}, error {error:e}");
+        assert!(
+            error <= tolerance * (1.0 + y.abs()),
+            "{what}: element {i}: {x} against {y}, error {error:e}"
+        );
     }
 }
 
@@ -145,10 +154,20 @@ fn a_hundred_steps_follow_pytorch() {
             let what = format!("{line:.20} {}", context.isa());
             match kind {
                 "f32" => {
-                    assert_close(&run::<f32>(&context, name, 16)[0], &golden, 2.0 * tolerance::<f32>(), &what);
+                    assert_close(
+                        &run::<f32>(&context, name, 16)[0],
+                        &golden,
+                        2.0 * tolerance::<f32>(),
+                        &what,
+                    );
                 }
                 "f64" => {
-                    assert_close(&run::<f64>(&context, name, 16)[0], &golden, 2.0 * tolerance::<f64>(), &what);
+                    assert_close(
+                        &run::<f64>(&context, name, 16)[0],
+                        &golden,
+                        2.0 * tolerance::<f64>(),
+                        &what,
+                    );
                 }
                 _ => panic!("{line}"),
             }
