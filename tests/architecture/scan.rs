@@ -239,12 +239,13 @@ pub fn paths(tokens: &[Token]) -> Vec<Found> {
     let mut at = 0;
     while at < tokens.len() {
         let token = &tokens[at];
-        if token.is_word("mod") && tokens.get(at + 2).is_some_and(|it| it.is_mark('{')) {
-            if let Some(name) = tokens[at + 1].word() {
-                braces.push(Some(name.to_owned()));
-                at += 3;
-                continue;
-            }
+        if token.is_word("mod")
+            && tokens.get(at + 2).is_some_and(|it| it.is_mark('{'))
+            && let Some(name) = tokens[at + 1].word()
+        {
+            braces.push(Some(name.to_owned()));
+            at += 3;
+            continue;
         }
         if token.is_mark('{') {
             braces.push(None);

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# NEON, run for real: the tests built for AArch64 and run under emulation, at their smallest scale.
+#
+#   ci/arm64.sh [TEST...]      the unit tests, then these integration tests (default: the list below)
+#
+# `PROJECT=folder` takes another package than this one. ci/install.sh installs what this needs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+cd "${PROJECT:-.}"
+source "$root/ci/lib.sh"
+
+names=(global_isa same_bits golden)
+if (($# > 0)); then
+    names=("$@")
+fi
+
+for tool in aarch64-linux-gnu-gcc qemu-aarch64-static /usr/bin/rustc cargo timeout; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: run ci/install.sh"
+done
+
+# Debian's compiler: it has the target's standard library as a package. The linked program is static, since
+# threads hang in dynamically linked ones under this emulator.
+export RUSTC=/usr/bin/rustc
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/arm64"
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
+# Flags and wrappers of the caller are meant for the other compiler.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTUP_TOOLCHAIN
+unset GEMMULE_ISA
+export GEMMULE_TEST_SCALE=0 GEMMULE_EXPECT_ISA=neon
+build=(cargo test "${locked[@]}" --release --target aarch64-unknown-linux-gnu)
+
+targets=(--lib)
+for test in "${names[@]}"; do
+    targets+=(--test "$test")
+done
+# limited SECONDS COMMAND...: all of them end before the stage does, since its signal would not reach them.
+limited() {
+    local limit=$1 left=$((${STAGE_SECONDS:-600} - SECONDS - 20))
+    shift
+    ((left > 0)) || fail "out of time before: $*"
+    timeout -k 10 "$((limit < left ? limit : left))" "$@"
+}
+
+limited 400 "${build[@]}" "${targets[@]}" --no-run
+tests limited 240 "${build[@]}" --lib
+for test in "${names[@]}"; do
+    tests limited 240 "${build[@]}" --test "$test"
+done
