@@ -54,11 +54,12 @@ impl Layout {
         if self.is_empty() {
             return Ok(0);
         }
-        // Two products of 64-bit numbers and their sum fit in 128 bits with room to spare.
+        // One product of 64-bit numbers fits in 128 bits, the sum of two need not: it stops at the end of the range,
+        // which no slice reaches, instead of wrapping back into it.
         let reach = |count: usize, stride: isize| (count as i128 - 1) * stride as i128;
         let (down, right) = (reach(self.rows, self.row_stride), reach(self.cols, self.col_stride));
-        let first = offset as i128 + down.min(0) + right.min(0);
-        let last = offset as i128 + down.max(0) + right.max(0);
+        let first = (offset as i128).saturating_add(down.min(0)).saturating_add(right.min(0));
+        let last = (offset as i128).saturating_add(down.max(0)).saturating_add(right.max(0));
         if first < 0 || last >= length as i128 {
             return Err(Error::shape(
                 operation,
@@ -108,7 +109,10 @@ impl<'a, T: Copy> MatRef<'a, T> {
     ) -> Result<Self> {
         let layout = Layout { rows, cols, row_stride, col_stride };
         let offset = layout.check("MatRef::new", offset, slice.len())?;
-        Ok(Self { pointer: slice[offset..].as_ptr(), layout, lifetime: PhantomData })
+        // SAFETY: `check` returned an offset within the slice, or 0. The pointer comes from the whole slice, not from
+        // its part behind the offset: negative strides go before it.
+        let pointer = unsafe { slice.as_ptr().add(offset) };
+        Ok(Self { pointer, layout, lifetime: PhantomData })
     }
 
     /// The matrix whose rows follow each other.
@@ -148,7 +152,11 @@ impl<'a, T: Copy> MatRef<'a, T> {
         if i >= self.layout.rows || j >= self.layout.cols {
             return None;
         }
-        let at = i as isize * self.layout.row_stride + j as isize * self.layout.col_stride;
+        // Wrapping: an element without a size can have any index, and every other one's place fits.
+        let (down, right) = (i as isize, j as isize);
+        let at = down
+            .wrapping_mul(self.layout.row_stride)
+            .wrapping_add(right.wrapping_mul(self.layout.col_stride));
         // SAFETY: the constructor checked that every element lies within the slice, which lives as long as `self`.
         Some(unsafe { *self.pointer.offset(at) })
     }
@@ -260,3 +268,87 @@ unsafe impl<T: Sync> Sync for MatRef<'_, T> {}
 unsafe impl<T: Send> Send for MatMut<'_, T> {}
 // SAFETY: a shared MatMut only tells its shape.
 unsafe impl<T: Sync> Sync for MatMut<'_, T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: [usize; 8] =
+        [0, 1, 2, 5, isize::MAX as usize, isize::MAX as usize + 1, usize::MAX - 1, usize::MAX];
+    const STRIDES: [isize; 11] =
+        [isize::MIN, isize::MIN + 1, -7, -2, -1, 0, 1, 2, 7, isize::MAX - 1, isize::MAX];
+
+    /// All places of a small matrix, or None for one that is too large to have any.
+    fn places(offset: usize, layout: Layout) -> Option<Vec<i128>> {
+        let most = 64;
+        let mut all = Vec::new();
+        for i in 0..layout.rows.min(most) {
+            for j in 0..layout.cols.min(most) {
+                all.push(
+                    offset as i128
+                        + i as i128 * layout.row_stride as i128
+                        + j as i128 * layout.col_stride as i128,
+                );
+            }
+        }
+        (layout.is_empty() || (layout.rows <= most && layout.cols <= most)).then_some(all)
+    }
+
+    /// Every combination of hostile sizes and strides: a view that is made lies within the slice.
+    #[test]
+    fn no_view_reaches_outside() {
+        let mut data = [0.0_f32; 64];
+        for offset in [0, 1, 31, 63, 64, usize::MAX] {
+            for rows in HOSTILE {
+                for cols in HOSTILE {
+                    for row_stride in STRIDES {
+                        for col_stride in STRIDES {
+                            let layout = Layout { rows, cols, row_stride, col_stride };
+                            let made = MatRef::new(&data, offset, rows, cols, row_stride, col_stride).is_ok();
+                            let writable =
+                                MatMut::new(&mut data, offset, rows, cols, row_stride, col_stride).is_ok();
+                            assert!(made || !writable, "{layout}");
+                            if let Some(places) = places(offset, layout) {
+                                let inside = places.iter().all(|place| (0..64).contains(place));
+                                assert_eq!(made, inside, "{layout} at {offset}");
+                                let mut distinct = places.clone();
+                                distinct.sort_unstable();
+                                distinct.dedup();
+                                assert!(!writable || distinct.len() == places.len(), "{layout}");
+                            } else if made {
+                                // More than any slice holds: only strides of zero stay inside.
+                                assert!(rows <= 64 || row_stride == 0, "{layout} at {offset}");
+                                assert!(cols <= 64 || col_stride == 0, "{layout} at {offset}");
+                                assert!(!writable, "{layout} at {offset}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strides_of_both_signs_reach_their_elements() {
+        let data: Vec<f32> = (0..12_u8).map(f32::from).collect();
+        let view = MatRef::new(&data, 11, 3, 4, -4, -1).expect("a reversed matrix");
+        for i in 0..3 {
+            for j in 0..4 {
+                assert_eq!(view.get(i, j), Some((11 - 4 * i - j) as f32));
+            }
+        }
+        assert_eq!((view.get(3, 0), view.get(0, 4)), (None, None));
+        assert_eq!(view.transposed().get(3, 2), Some(0.0));
+        let constant = MatRef::new(&data, 5, usize::MAX, usize::MAX, 0, 0).expect("zero strides");
+        assert_eq!(constant.get(usize::MAX - 1, usize::MAX - 1), Some(5.0));
+        let alone = MatRef::new(&data, 5, 1, 1, isize::MIN, isize::MAX).expect("one element");
+        assert_eq!(alone.get(0, 0), Some(5.0));
+    }
+
+    #[test]
+    fn elements_without_a_size_have_any_index() {
+        let data = [(); usize::MAX];
+        let view = MatRef::new(&data, usize::MAX - 1, usize::MAX, 1, -1, 1).expect("within the slice");
+        assert_eq!(view.get(usize::MAX - 1, 0), Some(()));
+    }
+}
