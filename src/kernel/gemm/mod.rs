@@ -34,6 +34,9 @@ use crate::error::{Error, Result};
 use crate::parallel;
 use view::{MatMut, MatRef};
 
+/// The longest sum whose terms are all the same element of A times the same element of B.
+const MAX_REPEATS: usize = u32::MAX as usize;
+
 /// Multiply-adds that a thread should have at least.
 const WORK_PER_THREAD: f64 = 1e6;
 
@@ -98,7 +101,8 @@ impl<T> Default for Epilogue<'_, T> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if the shapes do not fit; [`Error::OutOfMemory`] if a packing buffer cannot be had.
+/// [`Error::Shape`] if the shapes do not fit; [`Error::OutOfMemory`] if a packing buffer cannot be had;
+/// [`Error::Argument`] if k is 2^32 or more with no memory behind it (A repeats one column and B one row).
 pub fn gemm<T: Element>(
     context: &Context,
     alpha: T,
@@ -113,7 +117,8 @@ pub fn gemm<T: Element>(
 /// [`gemm`], then `epilogue` on each element while it is still in the cache.
 ///
 /// # Errors
-/// As [`gemm`]; also if the bias has not n elements or the derivative's output is not m x n.
+/// As [`gemm`]; also if the bias has not n elements, or if the derivative's output is not m x n or has a column
+/// stride other than 1.
 pub fn gemm_with<T: Element>(
     context: &Context,
     alpha: T,
@@ -133,6 +138,10 @@ pub fn gemm_with<T: Element>(
     };
     expect("a", (m, a.cols()), (a.rows(), a.cols()))?;
     expect("b", (a.cols(), n), (b.rows(), b.cols()))?;
+    // Every other dimension has as many elements in memory; this one could ask for 2^64 steps of a 1 x 1 product.
+    if a.cols() > MAX_REPEATS && a.layout().col_stride == 0 && b.layout().row_stride == 0 {
+        return Err(Error::argument("gemm", "k where both strides along it are 0", "less than 2^32", a.cols()));
+    }
     if let Some(bias) = epilogue.bias
         && bias.len() != n
     {
