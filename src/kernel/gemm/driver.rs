@@ -93,7 +93,7 @@ impl Plan {
         // Vectors of B need contiguous columns. Where they are, packing still pays if its rows lie so far apart that
         // they collide in the caches, and if enough rows of A reuse the copy.
         let pack_b =
-            n > 1 && k > 0 && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
+            m > 0 && n > 1 && k > 0 && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
         // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a = k > 1 && a.col_stride != 1 && m > 1 && vectors > blocking.tile_vectors;
         let outer = Parts::new(vectors.max(1), if pack_b { blocking.block_vectors } else { vectors.max(1) });
@@ -464,7 +464,8 @@ fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> 
     let bytes =
         len.checked_mul(size_of::<T>()).ok_or_else(|| Error::overflow("gemm", "the packing buffer"))?;
     let words = bytes.div_ceil(8) + 8;
-    let mut buffer = WORKSPACE.take();
+    // Without `try_`, a product in the destructor of another thread-local value would panic.
+    let mut buffer = WORKSPACE.try_with(Cell::take).unwrap_or_default();
     if buffer.len() < words {
         buffer = Vec::new();
         buffer
@@ -474,6 +475,6 @@ fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> 
     }
     let start = buffer.as_ptr().align_offset(64);
     let result = body(buffer[start..].as_mut_ptr().cast());
-    WORKSPACE.set(buffer);
+    let _ = WORKSPACE.try_with(|workspace| workspace.set(buffer));
     Ok(result)
 }
