@@ -92,8 +92,10 @@ impl Plan {
         let bytes = |stride: isize| stride.unsigned_abs().saturating_mul(size_of::<T>());
         // Vectors of B need contiguous columns. Where they are, packing still pays if its rows lie so far apart that
         // they collide in the caches, and if enough rows of A reuse the copy.
-        let pack_b =
-            m > 0 && n > 1 && k > 0 && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
+        let pack_b = m > 0
+            && n > 1
+            && k > 0
+            && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
         // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a = k > 1 && a.col_stride != 1 && m > 1 && vectors > blocking.tile_vectors;
         let outer = Parts::new(vectors.max(1), if pack_b { blocking.block_vectors } else { vectors.max(1) });

@@ -23,6 +23,7 @@ mod microkernel;
 #[allow(unsafe_code, reason = "copies between strided pointers")]
 mod pack;
 #[cfg(test)]
+#[allow(unsafe_code, reason = "runs single tiles, to see which elements they own")]
 mod tests;
 #[allow(unsafe_code, reason = "a view is a pointer with strides, checked once")]
 pub(crate) mod view;
@@ -140,7 +141,12 @@ pub fn gemm_with<T: Element>(
     expect("b", (a.cols(), n), (b.rows(), b.cols()))?;
     // Every other dimension has as many elements in memory; this one could ask for 2^64 steps of a 1 x 1 product.
     if a.cols() > MAX_REPEATS && a.layout().col_stride == 0 && b.layout().row_stride == 0 {
-        return Err(Error::argument("gemm", "k where both strides along it are 0", "less than 2^32", a.cols()));
+        return Err(Error::argument(
+            "gemm",
+            "k where both strides along it are 0",
+            "less than 2^32",
+            a.cols(),
+        ));
     }
     if let Some(bias) = epilogue.bias
         && bias.len() != n
