@@ -45,14 +45,13 @@ fn measure(data: &Dataset, (_, widths, batch, samples): Workload, threads: usize
     let context = Context::detect()?.with_parallelism(Parallelism::Max(threads));
     let mut model = net.build_with::<f32>(context, 0)?;
     model.compile(Loss::CrossEntropy, Adam::default())?;
-    let rng = Rng::new(1);
-    let mut batches = Batches::new(SAMPLES, batch, Some((&rng, 0)))?;
+    let mut batches = Batches::new(SAMPLES, batch, Some((1, 0)))?;
     for indices in batches.iter().take(6) {
         model.step(data, indices)?;
     }
     let mut seconds = Vec::new();
     for pass in 1..=3 {
-        batches.restart(Some((&rng, pass)));
+        batches.restart(Some((1, pass)));
         let start = Instant::now();
         for indices in batches.iter().take(samples / batch) {
             model.step(data, indices)?;

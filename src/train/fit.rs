@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::nn::Model;
 use crate::parallel::{self, Team};
-use crate::rng::Rng;
 use std::time::Instant;
 
 /// Options of [`Model::fit`]: epochs, batches, validation, callbacks.
@@ -154,7 +153,6 @@ impl<T: Element> Model<T> {
         mut batches: Batches,
         options: &mut Fit<'_, T>,
     ) -> Result<History> {
-        let rng = Rng::new(options.seed);
         let classes = matches!(data.target_kind(), Some(TargetKind::Classes(_)));
         let mut history = History::default();
         let begin = Event::TrainBegin {
@@ -169,7 +167,7 @@ impl<T: Element> Model<T> {
                 break;
             }
             stop = options.tell(&Event::EpochBegin { epoch });
-            batches.restart(options.shuffle.then_some((&rng, epoch as u64)));
+            batches.restart(options.shuffle.then_some((options.seed, epoch as u64)));
             let (mut sum, mut correct, mut samples) = (0.0, 0, 0);
             let start = Instant::now();
             for (index, batch) in batches.iter().enumerate() {
