@@ -183,10 +183,10 @@ fn a_prediction_does_not_depend_on_its_batch() {
 }
 
 // The committed hashes.
-const PRODUCTS_F32: u64 = 0;
-const PRODUCTS_F64: u64 = 0;
-const KERNELS_F32: u64 = 0;
-const KERNELS_F64: u64 = 0;
-const ADAM_F32: u64 = 0;
-const MOMENTUM_F32: u64 = 0;
-const SGD_F64: u64 = 0;
+const PRODUCTS_F32: u64 = 0xDFF9_ABC0_9914_920B;
+const PRODUCTS_F64: u64 = 0xC700_4C5E_8A65_10F7;
+const KERNELS_F32: u64 = 0x36A4_D475_9C54_3A26;
+const KERNELS_F64: u64 = 0xAC14_38DC_0456_4BD4;
+const ADAM_F32: u64 = 0x7A33_9126_6B55_854A;
+const MOMENTUM_F32: u64 = 0x7504_7968_6D8E_1AA9;
+const SGD_F64: u64 = 0xB7E7_AAA2_7B72_A203;
