@@ -168,7 +168,7 @@ fn against_the_twin<T: Element>() {
                         Kind::Soft => batch.row(i).targets.iter().sum(),
                         _ => 1.0,
                     };
-                    let size = (width as f64).log2() + 4.0;
+                    let size = f64::from(width.ilog2()) + 5.0;
                     let error = (Element::to_f64(losses[i]) - loss).abs();
                     assert!(
                         error <= size * epsilon * (weight + loss.abs()),

@@ -93,7 +93,7 @@ pub(crate) fn tree_sum<T: Element, S: Simd>(v: T::V<S>) -> T {
     let mut half = T::V::<S>::LANES / 2;
     while half > 0 {
         for i in 0..half {
-            lanes[i] = lanes[i] + lanes[i + half];
+            lanes[i] += lanes[i + half];
         }
         half /= 2;
     }
