@@ -1,5 +1,6 @@
 //! The two floats that everything is generic over.
 
+use super::gemm::driver::Compiled;
 use super::math::Elementary;
 use crate::simd::Scalar;
 use std::fmt;
@@ -49,9 +50,9 @@ impl Element for f64 {
 }
 
 mod sealed {
-    use super::{Elementary, Scalar};
+    use super::{Compiled, Elementary, Scalar};
     /// What the crate needs of a float and nobody outside relies on.
-    pub trait Sealed: Scalar + Elementary + num_traits::Float + num_traits::NumAssign {}
+    pub trait Sealed: Scalar + Elementary + Compiled + num_traits::Float + num_traits::NumAssign {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
 }

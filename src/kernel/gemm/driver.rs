@@ -28,7 +28,7 @@ use std::cell::Cell;
 
 /// Shape, blocks, phases and tiles of one product.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     m: usize,
     n: usize,
     k: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Plan {
 
 /// The pointers, strides and scalars of one product.
 #[derive(Clone, Copy)]
-pub(crate) struct Operands<T> {
+pub struct Operands<T> {
     pub a: *const T,
     pub a_row_stride: isize,
     pub a_col_stride: isize,
@@ -187,6 +187,23 @@ impl Plan {
     /// accesses C's elements and the packing buffers meanwhile but other tiles of the same phase; phases run in
     /// order, each after all tiles of the one before; no two tiles run with the same member number at once.
     pub(crate) unsafe fn run<T: Element>(
+        &self,
+        context: &Context,
+        o: &Operands<T>,
+        phase: usize,
+        tile: usize,
+        member: usize,
+    ) {
+        // SAFETY: passed on.
+        unsafe { T::run_tile_of(self, context, o, phase, tile, member) };
+    }
+
+    /// [`Plan::run`], where it is compiled.
+    ///
+    /// # Safety
+    /// As [`Plan::run`].
+    #[inline(always)]
+    unsafe fn run_here<T: Element>(
         &self,
         context: &Context,
         o: &Operands<T>,
@@ -377,6 +394,47 @@ impl Plan {
         }
     }
 }
+
+/// Compiles all that a tile runs inside this crate, once for each element type.
+///
+/// Generic code is compiled in the crate that calls it, with that crate's optimisation level: a user's debug build
+/// would run its own unoptimised copy of the kernels, whatever it sets for this package.
+pub trait Compiled: Sized {
+    /// [`Plan::run`].
+    ///
+    /// # Safety
+    /// As [`Plan::run`].
+    unsafe fn run_tile_of(
+        plan: &Plan,
+        context: &Context,
+        operands: &Operands<Self>,
+        phase: usize,
+        tile: usize,
+        member: usize,
+    );
+}
+
+macro_rules! compiled {
+    ($element:ty) => {
+        impl Compiled for $element {
+            #[inline(never)]
+            unsafe fn run_tile_of(
+                plan: &Plan,
+                context: &Context,
+                operands: &Operands<Self>,
+                phase: usize,
+                tile: usize,
+                member: usize,
+            ) {
+                // SAFETY: passed on.
+                unsafe { plan.run_here(context, operands, phase, tile, member) };
+            }
+        }
+    };
+}
+
+compiled!(f32);
+compiled!(f64);
 
 impl<T> Operands<T> {
     fn has_epilogue(&self) -> bool {
