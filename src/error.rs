@@ -175,7 +175,10 @@ impl fmt::Display for Error {
                 write!(f, "step {step}: {what} of {place}: element {index} is {value}")
             }
             Self::Poisoned { step, place } => {
-                write!(f, "the model is unusable since step {step} left NaN or infinity in {place}: load weights first")
+                write!(
+                    f,
+                    "the model is unusable since step {step} left NaN or infinity in {place}: load weights first"
+                )
             }
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Format { path, format, what, expected, got } => {

@@ -63,7 +63,11 @@ impl fmt::Display for RuntimeInfo {
         writeln!(f, "isa      {} (available: {})", self.isa, available.join(", "))?;
         writeln!(f, "gemm     {}", self.gemm_kernel)?;
         writeln!(f, "threads  {}", self.threads)?;
-        write!(f, "features {}", if self.features.is_empty() { "none".into() } else { self.features.join(", ") })?;
+        write!(
+            f,
+            "features {}",
+            if self.features.is_empty() { "none".into() } else { self.features.join(", ") }
+        )?;
         if !self.optimized {
             write!(f, "\nWARNING: not optimised; set [profile.dev.package.gemmule] opt-level = 3")?;
         }

@@ -46,7 +46,10 @@ fn child(value: Option<&str>) -> String {
         }
         None => Command::new(this),
     };
-    command.args(["--exact", "report", "--nocapture"]).env_remove("GEMMULE_EXPECT_ISA").env_remove("GEMMULE_ISA");
+    command
+        .args(["--exact", "report", "--nocapture"])
+        .env_remove("GEMMULE_EXPECT_ISA")
+        .env_remove("GEMMULE_ISA");
     if let Some(value) = value {
         command.env("GEMMULE_ISA", value);
     }

@@ -1,8 +1,8 @@
 //! Training follows PyTorch: losses, weights and optimiser state against `tests/golden/mlp.txt`.
 
+mod common;
 #[path = "common/golden.rs"]
 mod golden;
-mod common;
 
 use approx::assert_relative_eq;
 use gemmule::data::Dataset;
@@ -51,7 +51,8 @@ fn data<T: Element>(net: &Net) -> Dataset {
         }
     }
     let samples = STEPS * net.batch;
-    let data = Dataset::from_values(Tensor::from_vec(&[samples, net.features], cast::<T>(&x)).unwrap()).unwrap();
+    let data =
+        Dataset::from_values(Tensor::from_vec(&[samples, net.features], cast::<T>(&x)).unwrap()).unwrap();
     if values.is_empty() {
         data.with_classes(classes, net.outputs).unwrap()
     } else {

@@ -6,13 +6,8 @@ use gemmule::optim::Sgd;
 use gemmule::rng::Rng;
 use gemmule::{Context, Result, Tensor};
 
-const ACTIVATIONS: [Activation; 5] = [
-    Activation::Identity,
-    Activation::Exponential,
-    Activation::Sigmoid,
-    Activation::Tanh,
-    Activation::Relu,
-];
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::Identity, Activation::Exponential, Activation::Sigmoid, Activation::Tanh, Activation::Relu];
 
 /// The widths of a random small net.
 fn widths(rng: &mut Rng) -> Vec<usize> {
@@ -36,7 +31,8 @@ fn data(rng: &mut Rng, samples: usize, features: usize, outputs: usize, targets:
         Targets::Classes => data.with_classes(classes, outputs),
         Targets::OneHot => {
             // Soft labels: most of the weight on one class.
-            let label = |at: &[usize]| if classes[at[0]] as usize == at[1] { 0.9 } else { 0.1 / outputs as f64 };
+            let label =
+                |at: &[usize]| if classes[at[0]] as usize == at[1] { 0.9 } else { 0.1 / outputs as f64 };
             data.with_values(Tensor::<f64>::from_fn(&[samples, outputs], label)?)
         }
         Targets::Values => {
@@ -185,11 +181,23 @@ fn operations_in_odd_places() {
     fn dense(inputs: usize, outputs: usize) -> Dense {
         Dense::new(inputs, outputs).weight_init(Init::GlorotNormal)
     }
-        let nets: [fn() -> Sequential; 6] = [
+    let nets: [fn() -> Sequential; 6] = [
         || Sequential::new().with(dense(5, 7)).with(Softmax).with(dense(7, 3)),
         || Sequential::new().with(Activation::Tanh).with(dense(5, 3)),
-        || Sequential::new().with(dense(5, 4)).with(Activation::Sigmoid).with(Activation::Tanh).with(dense(4, 3)),
-        || Sequential::new().with(dense(5, 4).without_bias()).with(Softmax).with(Activation::Exponential).with(dense(4, 3)),
+        || {
+            Sequential::new()
+                .with(dense(5, 4))
+                .with(Activation::Sigmoid)
+                .with(Activation::Tanh)
+                .with(dense(4, 3))
+        },
+        || {
+            Sequential::new()
+                .with(dense(5, 4).without_bias())
+                .with(Softmax)
+                .with(Activation::Exponential)
+                .with(dense(4, 3))
+        },
         || Sequential::new().with(Softmax).with(dense(5, 3).without_bias()).with(Activation::Exponential),
         || Sequential::new().with(dense(5, 3)).with(Softmax).with(Softmax),
     ];
@@ -199,7 +207,8 @@ fn operations_in_odd_places() {
             let mut model = net().build::<f64>(3).unwrap();
             model.compile(loss, Sgd::default()).unwrap();
             let data = data(&mut rng, 6, 5, 3, Targets::OneHot).unwrap();
-            let (compared, skipped) = check(&mut model, &data, &format!("net {index}, {}", loss.name())).unwrap();
+            let (compared, skipped) =
+                check(&mut model, &data, &format!("net {index}, {}", loss.name())).unwrap();
             assert!(compared > 0 && skipped == 0);
         }
     }

@@ -81,10 +81,10 @@ fn callbacks_see_everything_and_stop() -> Result<()> {
     };
     let history = model.fit(&data, Fit::new().epochs(2).batch_size(3).callback(&mut watch))?;
     assert!(!history.stopped);
-    let epoch = |n: usize| {
-        [format!("epoch {n}"), "step 1 3".to_owned(), "step 2 1".to_owned(), format!("end {n} 4")]
-    };
-    let expected = [vec!["begin 2 2 4".to_owned()], epoch(1).to_vec(), epoch(2).to_vec(), vec!["done 2".to_owned()]];
+    let epoch =
+        |n: usize| [format!("epoch {n}"), "step 1 3".to_owned(), "step 2 1".to_owned(), format!("end {n} 4")];
+    let expected =
+        [vec!["begin 2 2 4".to_owned()], epoch(1).to_vec(), epoch(2).to_vec(), vec!["done 2".to_owned()]];
     assert_eq!(seen, expected.concat());
 
     let mut stop_in_step = |event: &Event<'_>| match event {

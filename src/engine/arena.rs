@@ -179,13 +179,7 @@ impl<'a, T: Element> Memory<'a, T> {
         assert!(start + len <= self.flat_len, "a chunk of the flat arrays lies in them");
         let slice = |pointer: *mut T, exists: bool| {
             // SAFETY: the arrays that exist are `flat_len` long; the caller vouches that nobody else touches these.
-            unsafe {
-                if exists {
-                    std::slice::from_raw_parts_mut(pointer.add(start), len)
-                } else {
-                    &mut []
-                }
-            }
+            unsafe { if exists { std::slice::from_raw_parts_mut(pointer.add(start), len) } else { &mut [] } }
         };
         FlatSlices {
             parameters: slice(self.parameters, true),

@@ -240,12 +240,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Shape`] if the parameters do not fit the value; [`Error::State`] if `input` is already in use.
-    pub fn dense(
-        &mut self,
-        input: Value,
-        weight: ParameterId,
-        bias: Option<ParameterId>,
-    ) -> Result<Value> {
+    pub fn dense(&mut self, input: Value, weight: ParameterId, bias: Option<ParameterId>) -> Result<Value> {
         let (w, inputs) = (&self.graph.parameters[weight.index], self.width(input));
         let outputs = w.cols;
         if w.rows != inputs {

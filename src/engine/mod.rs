@@ -265,9 +265,14 @@ impl<T: Element> Engine<T> {
             }
         }
         self.classes.clear();
-        if matches!(task.targets(), Some(TargetKind::Classes(_))) {
+        if let Some(TargetKind::Classes(count)) = task.targets() {
             self.classes.resize(indices.len(), 0);
             source.gather_classes(indices, &mut self.classes);
+            // The source is the user's: what it says is checked before a kernel relies on it.
+            if let Some(at) = self.classes.iter().position(|&class| class as usize >= count) {
+                let what = format!("class of sample {}", indices[at]);
+                return Err(Error::data("batch", what, format_args!("below {count}"), self.classes[at]));
+            }
         }
         let plan = &self.plans[index].1;
         let step = if task.updates() { self.steps + 1 } else { 0 };

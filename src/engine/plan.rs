@@ -62,16 +62,42 @@ pub(crate) struct BiasGradient {
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// Rows of the batch from the source, checked to be finite.
-    Gather { input: BufferId },
+    Gather {
+        input: BufferId,
+    },
     /// One phase of a product, maybe with a bias gradient beside it.
-    Product { product: Box<Product>, phase: usize, bias: Option<BiasGradient> },
-    Activation { activation: Activation, input: BufferId, output: BufferId },
-    Softmax { input: BufferId, output: BufferId },
+    Product {
+        product: Box<Product>,
+        phase: usize,
+        bias: Option<BiasGradient>,
+    },
+    Activation {
+        activation: Activation,
+        input: BufferId,
+        output: BufferId,
+    },
+    Softmax {
+        input: BufferId,
+        output: BufferId,
+    },
     /// Losses per sample and the gradient of their mean; only the losses if there is no `d_output`.
-    Loss { output: BufferId, targets: Option<BufferId>, losses: BufferId, d_output: Option<BufferId> },
+    Loss {
+        output: BufferId,
+        targets: Option<BufferId>,
+        losses: BufferId,
+        d_output: Option<BufferId>,
+    },
     /// d *= f'(output), in place.
-    ActivationBackward { activation: Activation, output: BufferId, d: BufferId },
-    SoftmaxBackward { output: BufferId, d_output: BufferId, d_input: BufferId },
+    ActivationBackward {
+        activation: Activation,
+        output: BufferId,
+        d: BufferId,
+    },
+    SoftmaxBackward {
+        output: BufferId,
+        d_output: BufferId,
+        d_input: BufferId,
+    },
     /// The optimiser, over the flat arrays.
     Update,
 }

@@ -129,8 +129,7 @@ impl<T: Element> Run<'_, T> {
     fn check_all_gradients(&self) -> Result<()> {
         for parameter in &self.graph.parameters {
             // SAFETY: between phases only the leader runs.
-            let gradients =
-                unsafe { self.memory.flat(parameter.offset, parameter.len(), 0) }.gradients;
+            let gradients = unsafe { self.memory.flat(parameter.offset, parameter.len(), 0) }.gradients;
             if let Some(index) = reduce::first_non_finite(self.context, gradients) {
                 let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
                 return Err(self.non_finite("gradient", place, index, gradients[index]));
@@ -288,12 +287,8 @@ impl<T: Element> Run<'_, T> {
             (Loss::MeanSquaredError, Some(d)) => {
                 loss::mean_squared_error(context, y, t, width, scale, losses, d)
             }
-            (Loss::MeanSquaredError, None) => {
-                loss::mean_squared_error_forward(context, y, t, width, losses)
-            }
-            (Loss::CrossEntropy, Some(d)) => {
-                loss::cross_entropy_soft(context, y, t, width, scale, losses, d)
-            }
+            (Loss::MeanSquaredError, None) => loss::mean_squared_error_forward(context, y, t, width, losses),
+            (Loss::CrossEntropy, Some(d)) => loss::cross_entropy_soft(context, y, t, width, scale, losses, d),
             (Loss::CrossEntropy, None) => loss::cross_entropy_soft_forward(context, y, t, width, losses),
             (Loss::BinaryCrossEntropy, Some(d)) => {
                 loss::binary_cross_entropy_logits(context, y, t, width, scale, losses, d)

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::optim::Optimizer;
 use crate::parallel::{self, Team};
-use crate::rng::Rng;
+use crate::rng::{Rng, purpose};
 use crate::tensor::Tensor;
 
 /// What a parameter is called and how it is shaped, as in PyTorch: a weight is outputs x inputs.
@@ -38,9 +38,10 @@ impl<T: Element> Model<T> {
     pub(crate) fn new(context: Context, graph: Graph, seed: u64) -> Result<Self> {
         let mut engine = Engine::new(context, graph)?;
         let parameters = engine.graph().parameters.clone();
+        let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
             // Each parameter has a stream of its own: its numbers do not depend on the layers before it.
-            let values = init::draw(parameter, &mut Rng::new(seed).stream(index as u64));
+            let values = init::draw(parameter, &mut rng.stream(index as u64));
             write(&mut engine, index, parameter, &values);
         }
         Ok(Self { engine, compiled: None })
@@ -179,7 +180,8 @@ impl<T: Element> Model<T> {
     /// [`Error::Argument`] lists the names there are; [`Error::State`] if there is no such state.
     pub fn optimizer_state(&self, name: &str, index: usize) -> Result<Tensor<T>> {
         let (_, parameter) = self.find("optimizer_state", name)?;
-        let missing = Error::State { operation: "optimizer_state", what: "the optimiser has no such state yet" };
+        let missing =
+            Error::State { operation: "optimizer_state", what: "the optimiser has no such state yet" };
         let state = if index < 2 { self.engine.state(parameter, index) } else { None };
         read(parameter, state.ok_or(missing)?)
     }
@@ -262,7 +264,8 @@ impl<T: Element> Model<T> {
         let engine = &mut self.engine;
         let outcome =
             parallel::with_team(width, |team| engine.run(team, task, source, indices, None, false))?;
-        let d_input = Tensor::from_slice(&[indices.len(), self.inputs()], self.engine.d_input().unwrap_or(&[]))?;
+        let d_input =
+            Tensor::from_slice(&[indices.len(), self.inputs()], self.engine.d_input().unwrap_or(&[]))?;
         Ok((outcome.loss.unwrap_or_else(T::zero), d_input))
     }
 

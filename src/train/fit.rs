@@ -24,14 +24,7 @@ pub struct Fit<'a, T: Element> {
 
 impl<T: Element> Default for Fit<'_, T> {
     fn default() -> Self {
-        Self {
-            epochs: 1,
-            batch_size: 32,
-            shuffle: true,
-            seed: 0,
-            validation: None,
-            callbacks: Vec::new(),
-        }
+        Self { epochs: 1, batch_size: 32, shuffle: true, seed: 0, validation: None, callbacks: Vec::new() }
     }
 }
 
@@ -183,8 +176,7 @@ impl<T: Element> Model<T> {
                 }
             }
             let seconds = start.elapsed().as_secs_f64();
-            let validation =
-                options.validation.map(|source| evaluate_in(self, team, source)).transpose()?;
+            let validation = options.validation.map(|source| evaluate_in(self, team, source)).transpose()?;
             let log = EpochLog {
                 epoch,
                 loss: sum / samples as f64,
