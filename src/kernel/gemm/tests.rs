@@ -151,6 +151,13 @@ fn ownership(
             };
             // SAFETY: views and buffers have the plan's sizes; one tile runs after the other.
             unsafe { plan.run(context, &operands, phase, tile, tile % width) };
+            for member in (0..width).filter(|&member| member != tile % width) {
+                let other = &packed_a[member * a_len..(member + 1) * a_len];
+                assert!(
+                    other.iter().all(|x| x.is_nan()),
+                    "{case}: tile {tile} wrote member {member}'s packed A"
+                );
+            }
             let mut changed = c.iter().filter(|&&x| x != MARKER).count();
             if changed == 0 {
                 continue;
