@@ -2,7 +2,7 @@
 
 use crate::support::{Dense, Expected, Real, Storage, Stored, assert_same, contexts, mix, twin};
 use gemmule::kernel::activation::Activation;
-use gemmule::{Context, Element, Epilogue, MatMut, MatRef, gemm, gemm_with};
+use gemmule::{Context, Epilogue, MatMut, MatRef, gemm, gemm_with};
 
 const SCALARS: [f64; 4] = [0.0, 1.0, -1.0, 2.0];
 
@@ -238,7 +238,7 @@ fn structured_data() {
     let scaled = |d: &Dense<f32>, scale: &dyn Fn(usize, usize) -> f32| {
         Dense::from_fn(d.rows, d.cols, |i, j| d.at(i, j) * scale(i, j))
     };
-    let block = |i: usize, j: usize| if (i / 37 + j / 53) % 3 == 0 { 1.0 } else { 0.0 };
+    let block = |i: usize, j: usize| if (i / 37 + j / 53).is_multiple_of(3) { 1.0 } else { 0.0 };
     let tall = |i: usize, j: usize| [1e15, 1.0, 1e-15][(i + 2 * j) % 3];
     let huge = |i: usize, j: usize| [1e30, 1.0, 1e-30][(i + j) % 3];
     let cases: [(&str, Dense<f32>, Dense<f32>); 8] = [
