@@ -7,7 +7,7 @@
 
 use clap::{Parser, ValueEnum};
 use gemmule::data::{Dataset, load_idx_dir};
-use gemmule::nn::{Activation, Dense, Loss, Model, Sequential};
+use gemmule::nn::{Activation, Dense, Init, Loss, Model, Sequential};
 use gemmule::optim::{Adam, Optimizer, Sgd};
 use gemmule::train::{Callback, ConfusionMatrix, Control, Event, Fit};
 use gemmule::{Context, Parallelism};
@@ -147,11 +147,16 @@ fn classes(data: &Dataset) -> usize {
 fn build(options: &Options, context: Context, train: &Dataset) -> gemmule::Result<Model<f32>> {
     let mut net = Sequential::new();
     let mut inputs = train.features();
+    // He for ReLU, Glorot for the rest; a last layer of zeros begins with all classes equally likely, which makes the
+    // result depend less on the seed.
+    let init = if options.activation == Activation::Relu { Init::HeNormal } else { Init::GlorotNormal };
     for &width in &options.hidden.0 {
-        net = net.with(Dense::new(inputs, width)).with(options.activation);
+        let dense = Dense::new(inputs, width).weight_init(init).bias_init(Init::Zeros);
+        net = net.with(dense).with(options.activation);
         inputs = width;
     }
-    let mut model = net.with(Dense::new(inputs, classes(train))).build_with(context, options.seed)?;
+    let last = Dense::new(inputs, classes(train)).weight_init(Init::Zeros).bias_init(Init::Zeros);
+    let mut model = net.with(last).build_with(context, options.seed)?;
     model.compile(Loss::CrossEntropy, options.optimizer.optimizer(options.lr))?;
     Ok(model)
 }
