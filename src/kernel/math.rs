@@ -83,7 +83,8 @@ fn exp_m1_reduced<S: Simd>(s: S, x: S::F32, n: S::F32) -> (S::F32, S::F32) {
     let high = n.mul_add(splat(s, -LN_2_HIGH), x);
     let low = n * splat(s, -LN_2_LOW);
     let r = high + low;
-    (high, (r * r).mul_add(polynomial(s, r, EXP), low))
+    let r2 = r * r;
+    (high, r2.mul_add(polynomial_5(s, r, r2, EXP), low))
 }
 
 #[inline(always)]
@@ -91,7 +92,7 @@ fn splat<S: Simd>(s: S, value: f32) -> S::F32 {
     S::F32::splat(s, value)
 }
 
-/// `c[0] + c[1] x + ...`
+/// `c[0] + c[1] x + ...` by Horner's rule.
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, c: [f32; N]) -> S::F32 {
     let mut sum = splat(s, c[N - 1]);
@@ -101,13 +102,31 @@ fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, c: [f32; N]) -> S::F32 {
     sum
 }
 
+/// The same by pairs, which is Estrin's scheme: what bounds these functions is the length of their chains, and x squared
+/// is at hand.
+#[inline(always)]
+fn polynomial_5<S: Simd>(s: S, x: S::F32, x2: S::F32, c: [f32; 5]) -> S::F32 {
+    let low = x.mul_add(splat(s, c[1]), splat(s, c[0]));
+    let high = x.mul_add(splat(s, c[3]), splat(s, c[2]));
+    x2.mul_add(x2.mul_add(splat(s, c[4]), high), low)
+}
+
+/// The same for 8 coefficients.
+#[inline(always)]
+fn polynomial_8<S: Simd>(s: S, x: S::F32, x2: S::F32, c: [f32; 8]) -> S::F32 {
+    let pair = |i: usize| x.mul_add(splat(s, c[i + 1]), splat(s, c[i]));
+    let (low, high) = (x2.mul_add(pair(2), pair(0)), x2.mul_add(pair(6), pair(4)));
+    (x2 * x2).mul_add(high, low)
+}
+
 /// `2^n` from what [`ROUND_ONE`] shifted; infinity for n = 128.
 #[inline(always)]
 fn power<S: Simd>(shifted: S::F32) -> S::F32 {
     S::F32::from_bits(shifted.to_bits().shl::<23>())
 }
 
-/// `2^n` as a product of two powers, from what [`ROUND_TWO`] shifted: -252 <= n <= 254.
+/// `2^n` as a product of two powers, from what [`ROUND_TWO`] shifted: -252 <= n <= 254. At least one is zero for n = -253
+/// and -254.
 #[inline(always)]
 fn two_powers<S: Simd>(s: S, shifted: S::F32) -> (S::F32, S::F32) {
     let bits = shifted.to_bits();
@@ -136,8 +155,9 @@ fn ln_reduced<S: Simd>(s: S, n: S::F32, f: S::F32, error: Option<S::F32>) -> S::
     let lost = f - n.mul_add(splat(s, -LN_2_HIGH), head);
     let lost = error.map_or(lost, |error| lost + error);
     let tail = n.mul_add(splat(s, LN_2_LOW), lost);
-    let q = f.mul_add(polynomial(s, f, LN), splat(s, -0.5));
-    head + (f * f).mul_add(q, tail)
+    let f2 = f * f;
+    let q = f.mul_add(polynomial_8(s, f, f2, LN), splat(s, -0.5));
+    head + f2.mul_add(q, tail)
 }
 
 // bits + EXPONENT_SHIFT: the field above bit 23 is n + 128 for x = 2^n m, sqrt(1/2) <= m < sqrt(2), and the bits below
@@ -148,8 +168,9 @@ const EXPONENT_SHIFT: u64 = 0x4000_0000 - SQRT_HALF;
 impl Elementary for f32 {
     #[inline(always)]
     fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
-        // exp(-105) is below half of the smallest subnormal, exp(89) overflows.
-        let x = clamp(s, x, -105.0, 89.0);
+        // exp(89) overflows. exp(-104) is below half of the smallest subnormal already, but at -176 n is -254 and both
+        // powers are zero: -infinity (a masked logit) gives zero without an underflow, which takes CPUs long.
+        let x = clamp(s, x, -176.0, 89.0);
         let (shifted, n) = exponent(s, x, ROUND_TWO);
         let (high, low) = exp_m1_reduced(s, x, n);
         let (first, second) = two_powers(s, shifted);
@@ -215,8 +236,8 @@ impl Elementary for f32 {
     fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
         let one = splat(s, 1.0);
         // With x = n ln 2 + r, sigmoid(x) is 2^n / (2^n + 1 + p) for p = exp(-r) - 1: one formula for both signs.
-        // Below -105 it is zero, above 20 one.
-        let x = clamp(s, x, -105.0, 20.0);
+        // Below -104 it is zero (for -176 see exp), above 20 one.
+        let x = clamp(s, x, -176.0, 20.0);
         let (shifted, n) = exponent(s, x, ROUND_TWO);
         let (first, second) = two_powers(s, shifted);
         let (high, low) = exp_m1_reduced(s, -x, -n);

@@ -9,7 +9,8 @@
 //! m is the row's maximum, so nothing overflows, whatever the finite inputs. e^ and ln are those of
 //! [`math`](super::math); the quotient is a product with the rounded 1 / sum.
 //!
-//! A row's bits depend on that row alone. Its sums run over vectors in ascending order, then by a fixed tree:
+//! A row's bits depend on that row alone. Its sums run over vectors in ascending order, then by a fixed tree, in chunks
+//! of 1024 elements that are added in order, so that the error of wide rows stays small:
 //!
 //! ```text
 //!   row      x0 .. x15 | x16 .. x31 | x32 .. x41, and nothing
@@ -29,6 +30,9 @@ use crate::error::{Error, Result};
 use crate::simd::{Kernel, Scalar, Simd, Vector};
 
 type MaskOf<T, S> = <<T as Scalar>::V<S> as Vector<T, S>>::Mask;
+
+/// Elements that are summed before they are added to the rest.
+const CHUNK: usize = 1024;
 
 /// True in the first `count` lanes.
 #[inline(always)]
@@ -84,13 +88,21 @@ pub(crate) fn row_max<T: Element, S: Simd>(s: S, row: &[T]) -> T {
 #[inline(always)]
 pub(crate) fn exp_shifted_sum<T: Element, S: Simd>(s: S, row: &[T], max: T, out: &mut [T]) -> T {
     debug_assert_eq!(row.len(), out.len());
-    shifted_sum::<T, S, true>(s, row, max, out)
+    let mut sum = T::zero();
+    for (row, out) in row.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
+        sum += shifted_sum::<T, S, true>(s, row, max, out);
+    }
+    sum
 }
 
 /// The same sum, bit for bit, without storing its terms.
 #[inline(always)]
 pub(crate) fn exp_sum<T: Element, S: Simd>(s: S, row: &[T], max: T) -> T {
-    shifted_sum::<T, S, false>(s, row, max, &mut [])
+    let mut sum = T::zero();
+    for row in row.chunks(CHUNK) {
+        sum += shifted_sum::<T, S, false>(s, row, max, &mut []);
+    }
+    sum
 }
 
 #[inline(always)]
@@ -186,9 +198,19 @@ impl<T: Element> Binary<T> for LogGradient<T> {
     }
 }
 
-/// The sum of `a[i] b[i]`: four chains, what is left over goes to the first, then the tree.
+/// The sum of `a[i] b[i]`.
 #[inline(always)]
 fn row_dot<T: Element, S: Simd>(s: S, a: &[T], b: &[T]) -> T {
+    let mut sum = T::zero();
+    for (a, b) in a.chunks(CHUNK).zip(b.chunks(CHUNK)) {
+        sum += chunk_dot(s, a, b);
+    }
+    sum
+}
+
+/// Four chains, what is left over goes to the first, then the tree.
+#[inline(always)]
+fn chunk_dot<T: Element, S: Simd>(s: S, a: &[T], b: &[T]) -> T {
     let lanes = T::V::<S>::LANES;
     let mut sums = [T::V::<S>::splat(s, T::zero()); 4];
     let (mut a, mut b) = (a.chunks_exact(4 * lanes), b.chunks_exact(4 * lanes));
@@ -208,23 +230,44 @@ fn row_dot<T: Element, S: Simd>(s: S, a: &[T], b: &[T]) -> T {
     tree_sum::<T, S>((sums[0] + sums[1]) + (sums[2] + sums[3]))
 }
 
-/// Softmax of one row.
+/// Softmax of a row that fits one vector; `mask` tells which lanes hold it. The operations of [`SoftmaxRow`], the row kept
+/// in a register. The other lanes are e^-infinity = 0, and harmless in a row that is NaN anyway.
 #[inline(always)]
-fn softmax_row<T: Element, S: Simd>(s: S, row: &[T], out: &mut [T]) {
-    if row.len() <= T::V::<S>::LANES {
-        // The same operations with the row kept in a register: a masked store is slow to load again.
-        let mask = first_lanes::<T, S>(s, row.len());
-        let x = T::V::<S>::load_first(s, row).select(mask, T::V::<S>::splat(s, T::neg_infinity()));
-        let max = T::V::<S>::splat(s, tree_max::<T, S>(x));
-        let e = <T as Elementary>::exp(s, x - max);
-        // A lane past the end is e^-infinity = 0, and harmless in a row that is NaN anyway.
-        let factor = T::one() / tree_sum::<T, S>(e);
-        (e * T::V::<S>::splat(s, factor)).store_first(out);
-        return;
+fn softmax_vector<T: Element, S: Simd>(s: S, x: T::V<S>, mask: MaskOf<T, S>) -> T::V<S> {
+    let x = x.select(mask, T::V::<S>::splat(s, T::neg_infinity()));
+    let e = <T as Elementary>::exp(s, x - T::V::<S>::splat(s, tree_max::<T, S>(x)));
+    e * T::V::<S>::splat(s, T::one() / tree_sum::<T, S>(e))
+}
+
+/// Softmax of rows.
+struct Softmax<'a, T> {
+    input: &'a [T],
+    output: &'a mut [T],
+    width: usize,
+}
+
+impl<T: Element> Kernel for Softmax<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { input, output, width } = self;
+        let lanes = T::V::<S>::LANES;
+        if width > lanes {
+            return Rows { operation: SoftmaxRow, input, output, width, output_width: width }.run(s);
+        }
+        let mask = first_lanes::<T, S>(s, width);
+        // Partial stores are slow. So whole vectors are written as long as they fit: what they put behind their row
+        // is overwritten when the next row comes.
+        let mut at = 0;
+        while at + lanes <= input.len() {
+            let x = T::V::<S>::load(s, &input[at..at + lanes]);
+            softmax_vector::<T, S>(s, x, mask).store(&mut output[at..at + lanes]);
+            at += width;
+        }
+        for (x, y) in input[at..].chunks_exact(width).zip(output[at..].chunks_exact_mut(width)) {
+            softmax_vector::<T, S>(s, T::V::<S>::load_first(s, x), mask).store_first(y);
+        }
     }
-    let max = row_max(s, row);
-    let sum = exp_shifted_sum(s, row, max, out);
-    loops::map_in_place(s, Times(T::one() / sum), out);
 }
 
 /// What is done to each row of an input and an output.
@@ -233,12 +276,13 @@ trait RowMap<T: Element>: Copy {
 }
 
 #[derive(Clone, Copy)]
-struct Softmax;
+struct SoftmaxRow;
 
-impl<T: Element> RowMap<T> for Softmax {
+impl<T: Element> RowMap<T> for SoftmaxRow {
     #[inline(always)]
     fn row<S: Simd>(self, s: S, input: &[T], output: &mut [T]) {
-        softmax_row(s, input, output);
+        let sum = exp_shifted_sum(s, input, row_max(s, input), output);
+        loops::map_in_place(s, Times(T::one() / sum), output);
     }
 }
 
@@ -299,7 +343,10 @@ impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
         let rows = self.output.chunks_exact(self.width).zip(self.d_output.chunks_exact(self.width));
         for ((y, d), d_input) in rows.zip(self.d_input.chunks_exact_mut(self.width)) {
             if LOG {
-                let sum = loops::sum_by(s, Same, d);
+                let mut sum = T::zero();
+                for d in d.chunks(CHUNK) {
+                    sum += loops::sum_by(s, Same, d);
+                }
                 loops::zip(s, LogGradient { sum }, y, d, d_input);
             } else {
                 loops::zip(s, Gradient { dot: row_dot(s, y, d) }, y, d, d_input);
@@ -339,7 +386,7 @@ fn check_rows(operation: &'static str, what: &'static str, length: usize, width:
 pub fn forward<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::forward", "input", input.len(), width)?;
     check_length("softmax::forward", "output", input.len(), output.len())?;
-    context.run(Rows { operation: Softmax, input, output, width, output_width: width });
+    context.run(Softmax { input, output, width });
     Ok(())
 }
 
