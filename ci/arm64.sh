@@ -30,6 +30,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTUP_TOOLCHAIN
 unset GEMMULE_ISA
 export GEMMULE_TEST_SCALE=0 GEMMULE_EXPECT_ISA=neon
+# tests/global_isa.rs starts itself again.
+export GEMMULE_TEST_RUNNER=qemu-aarch64-static
 build=(cargo test "${locked[@]}" --release --target aarch64-unknown-linux-gnu)
 
 targets=(--lib)

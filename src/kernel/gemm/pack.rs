@@ -37,21 +37,24 @@ pub(crate) unsafe fn pack_panel<T: Element>(
         }
         return;
     }
-    // A transposed B has contiguous columns: read 16 rows of each at a time, so that both sides stay in the L1 cache.
+    // A transposed B has contiguous columns. A block of 16 of its rows at a time, so that the lines that are read stay
+    // in the L1 cache until all of them is used; within it, whole rows are written, which costs less than whole
+    // columns, each of whose elements is on a line of its own.
     let mut start = 0;
     while start < depth {
         let end = (start + 16).min(depth);
-        for j in 0..lanes {
-            for k in start..end {
-                let value = if j < cols {
-                    // SAFETY: (k, j) lies within B.
-                    unsafe { *b.offset(k as isize * row_stride + j as isize * col_stride) }
-                } else {
-                    T::zero()
-                };
-                // SAFETY: k < depth and j < lanes.
-                unsafe { *target.add(k * lanes + j) = value };
+        for k in start..end {
+            // SAFETY: row k of B has `cols` elements, `col_stride` apart; the target's row k has `lanes`.
+            let (from, row) = unsafe {
+                let row = std::slice::from_raw_parts_mut(target.add(k * lanes), lanes);
+                (b.offset(k as isize * row_stride), row)
+            };
+            let (used, padding) = row.split_at_mut(cols);
+            for (j, value) in used.iter_mut().enumerate() {
+                // SAFETY: (k, j) lies within B.
+                *value = unsafe { *from.offset(j as isize * col_stride) };
             }
+            padding.fill(T::zero());
         }
         start = end;
     }
