@@ -61,7 +61,7 @@
 //!
 //! ```toml
 //! [profile.dev]
-//! opt-level = 1 # or more: layers, elementwise kernels and the engine
+//! opt-level = 3 # layers, elementwise kernels and the engine
 //! [profile.dev.package.gemmule]
 //! opt-level = 3 # the matrix product
 //! ```

@@ -38,7 +38,7 @@ use run::Run;
 pub enum Loss {
     /// The mean over the outputs of (y - t)^2. Targets are values.
     MeanSquaredError,
-    /// -ln softmax(y)[class], or -sum t ln softmax(y) for target values t (one-hot or soft), from logits y. A
+    /// `-ln softmax(y)[class]`, or `-sum t ln softmax(y)` for target values t (one-hot or soft), from logits y. A
     /// softmax as the last layer is recognised and taken as part of the loss.
     CrossEntropy,
     /// The mean over the outputs of -t ln s - (1 - t) ln (1 - s) with s = sigmoid(y), from logits y. Targets are
