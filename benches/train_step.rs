@@ -41,7 +41,8 @@ impl Workload {
             }
         }
         let context = Context::detect().expect("an available instruction set");
-        let mut model = net.build_with(context.with_parallelism(Parallelism::Max(threads)), 0).expect("shapes fit");
+        let mut model =
+            net.build_with(context.with_parallelism(Parallelism::Max(threads)), 0).expect("shapes fit");
         model.compile(Loss::CrossEntropy, Adam::default()).expect("defaults are valid");
         model
     }

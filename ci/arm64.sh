@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# NEON, run for real: the tests built for AArch64 and run under emulation, at their smallest scale.
+# NEON, run for real: the tests built for AArch64 and run under emulation.
 #
 #   ci/arm64.sh [TEST...]      the unit tests, then these integration tests (default: the list below)
 #
@@ -29,7 +29,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
 # Flags and wrappers of the caller are meant for the other compiler.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTUP_TOOLCHAIN
 unset GEMMULE_ISA
-export GEMMULE_TEST_SCALE=0 GEMMULE_EXPECT_ISA=neon
+export GEMMULE_EXPECT_ISA=neon
 # tests/global_isa.rs starts itself again.
 export GEMMULE_TEST_RUNNER=qemu-aarch64-static
 build=(cargo test "${locked[@]}" --release --target aarch64-unknown-linux-gnu)

@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// A value is NaN or infinite.
     NonFinite {
-        /// What holds it: `input`, `output`, `loss`, `gradient` or `parameter`.
+        /// What holds it: `input`, `output`, `loss`, `gradient`, `parameter` or `optimiser state`.
         what: &'static str,
         /// The layer or parameter, for example `2 (Dense 64 -> 10)`.
         place: String,

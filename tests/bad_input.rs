@@ -218,6 +218,21 @@ fn a_gradient_that_overflows_is_named_and_poisons() {
     model.step(&data, &[0, 1]).unwrap();
 }
 
+/// A step that is too long, from finite gradients: found in that step, not in the next one.
+#[test]
+fn a_parameter_or_state_that_overflows_is_named_in_that_step() {
+    let data = set(&[1.0; 6]);
+    let mut model = net();
+    model.compile(Loss::CrossEntropy, Sgd { learning_rate: 1e39, ..Sgd::default() }).unwrap();
+    names(model.step(&data, &[0, 1]), &["step 1", "parameter of ", "0.weight", "inf"]);
+    names(model.step(&data, &[0, 1]), &["unusable since step 1"]);
+    // The square of a finite gradient overflows in Adam's second moment; the weights are still finite.
+    let net = Sequential::new().with(Dense::new(3, 2).weight_init(Init::Zeros).bias_init(Init::Zeros));
+    let mut model = net.build::<f32>(0).unwrap();
+    model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
+    names(model.step(&set(&[1e30; 6]), &[0, 1]), &["step 1", "optimiser state of 0.weight", "inf"]);
+}
+
 #[test]
 fn parameters_by_wrong_name_or_shape() {
     let mut model = net();

@@ -305,20 +305,29 @@ impl<T: Element> Engine<T> {
         Ok(outcome)
     }
 
-    /// Marks the model and names the first gradient that is not finite.
+    /// Marks the model and names the first gradient, else parameter, else state of the optimiser that is not finite.
     fn poison(&mut self, step: u64) -> Error {
-        let mut found = ("an unused gap".to_owned(), 0, T::nan());
-        for parameter in &self.graph.parameters {
-            let gradients = &self.gradients[parameter.range()];
-            if let Some(index) = reduce::first_non_finite(&self.context, gradients) {
-                let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
-                found = (place, index, gradients[index]);
-                break;
+        let [first, second] = &self.states;
+        let arrays = [
+            ("gradient", &self.gradients),
+            ("parameter", &self.parameters),
+            ("optimiser state", first),
+            ("optimiser state", second),
+        ];
+        let mut found = ("gradient", "a gap between parameters".to_owned(), 0, f64::NAN);
+        'search: for (what, array) in arrays {
+            for parameter in &self.graph.parameters {
+                let values = array.get(parameter.range()).unwrap_or(&[]);
+                if let Some(index) = reduce::first_non_finite(&self.context, values) {
+                    let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
+                    found = (what, place, index, values[index].to_f64());
+                    break 'search;
+                }
             }
         }
-        let (place, index, value) = found;
+        let (what, place, index, value) = found;
         self.poisoned = Some((step, place.clone()));
-        Error::NonFinite { what: "gradient", place, step, index, value: value.to_f64() }
+        Error::NonFinite { what, place, step, index, value }
     }
 
     /// The outputs of the last [`run`](Self::run), row by row.

@@ -37,7 +37,7 @@ pub(crate) struct Outcome<T> {
     /// The mean loss over the batch.
     pub loss: Option<T>,
     pub correct: usize,
-    /// False if the update saw a gradient that is NaN or infinite: the parameters are spoilt.
+    /// False if the update saw or wrote a NaN or infinity: the parameters or the optimiser's state are spoilt.
     pub finite: bool,
 }
 

@@ -162,7 +162,7 @@ pub(crate) trait Update<T: Element, const N: usize>: Copy {
 }
 
 /// `state[..][i] = operation(state[..][i], gradients[i])`. The slices have one length.
-/// True if every gradient is finite.
+/// True if every gradient, and everything that was written, is finite.
 #[inline(always)]
 pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
     s: S,
@@ -172,7 +172,6 @@ pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
 ) -> bool {
     let lanes = T::V::<S>::LANES;
     let zero = T::V::<S>::splat(s, T::zero());
-    // Zero times a finite number is a zero, and NaN otherwise, which stays.
     let mut finite = zero;
     let whole = gradients.len() - gradients.len() % lanes;
     let mut at = 0;
@@ -188,7 +187,7 @@ pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
             values[k].store(&mut state[k][at..at + lanes]);
             k += 1;
         }
-        finite = gradient.mul_add(zero, finite);
+        finite = watch(finite, zero, gradient, values);
         at += lanes;
     }
     if whole < gradients.len() {
@@ -201,7 +200,19 @@ pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
         for (value, array) in values.into_iter().zip(state) {
             value.store_first(&mut array[whole..]);
         }
-        finite = gradient.mul_add(zero, finite);
+        finite = watch(finite, zero, gradient, values);
     }
     !finite.is_nan().any()
+}
+
+/// Zero times a finite number is a zero, and NaN otherwise, which stays in the sum.
+#[inline(always)]
+fn watch<T: Copy, S, V: Vector<T, S>, const N: usize>(finite: V, zero: V, gradient: V, values: [V; N]) -> V {
+    let mut finite = gradient.mul_add(zero, finite);
+    let mut k = 0;
+    while k < N {
+        finite = values[k].mul_add(zero, finite);
+        k += 1;
+    }
+    finite
 }

@@ -1,7 +1,8 @@
 //! Numeric kernels: slices and strided views in, slices out.
 //!
 //! A kernel checks the lengths at its front and then runs on the instruction set of the [`Context`](crate::Context).
-//! None allocates, none starts threads.
+//! None allocates or uses other threads, but for [`gemm`], which keeps a packing buffer per thread and shares large
+//! products as the context's parallelism says.
 
 pub mod activation;
 pub mod convert;

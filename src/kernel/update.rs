@@ -2,7 +2,7 @@
 //!
 //! The formulas and their defaults are PyTorch's (`torch.optim.SGD`, `torch.optim.Adam`, version 2). Scalars are
 //! kept in f64, combined in f64 and rounded once to the arrays' type. An element's new value depends on that
-//! element alone, so arrays may be cut anywhere. Each function also says whether every gradient was finite, which
+//! element alone, so arrays may be cut anywhere. Each function also says whether every gradient and everything written is finite, which
 //! costs one instruction per vector; the update has then been made all the same.
 
 use super::element::Element;
@@ -90,7 +90,7 @@ impl<T: Element> Update<T, 1> for SgdUpdate<T> {
     }
 }
 
-/// `g = gradient + weight_decay * p; p -= learning_rate * g`. True if every gradient is finite.
+/// `g = gradient + weight_decay * p; p -= learning_rate * g`. True if every gradient, and everything written, is finite.
 ///
 /// # Errors
 /// [`Error::Shape`] if the lengths differ.
@@ -186,7 +186,7 @@ impl<T: Element> Update<T, 2> for MomentumUpdate<T> {
 /// p -= learning_rate * v                     or, Nesterov's: learning_rate * (g + momentum * v)
 /// ```
 ///
-/// True if every gradient is finite.
+/// True if every gradient, and everything written, is finite.
 ///
 /// # Errors
 /// [`Error::Shape`] if the lengths differ.
@@ -305,7 +305,7 @@ impl<T: Element> Update<T, 3> for AdamUpdate<T> {
 /// p -= learning_rate / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
 /// ```
 ///
-/// `m` and `v` start at zero. True if every gradient is finite. With an epsilon of 0, an element whose gradients
+/// `m` and `v` start at zero. True if every gradient, and everything written, is finite. With an epsilon of 0, an element whose gradients
 /// were all 0 becomes NaN, as in PyTorch.
 ///
 /// Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014.
