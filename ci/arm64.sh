@@ -32,7 +32,7 @@ unset GEMMULE_ISA
 export GEMMULE_EXPECT_ISA=neon
 # tests/global_isa.rs starts itself again.
 export GEMMULE_TEST_RUNNER=qemu-aarch64-static
-build=(cargo test "${locked[@]}" --release --target aarch64-unknown-linux-gnu)
+build=(cargo test "${locked[@]}" --target aarch64-unknown-linux-gnu)
 
 targets=(--lib)
 for test in "${names[@]}"; do

@@ -4,7 +4,7 @@
 mod buffer;
 pub(crate) mod shape;
 
-pub use buffer::{AlignedBuffer, Plain};
+pub use buffer::AlignedBuffer;
 
 use crate::error::{Error, Result};
 use crate::kernel::Element;
