@@ -57,6 +57,13 @@ pub enum Error {
         /// What this CPU has.
         available: String,
     },
+    /// The calling thread's floating-point environment is not the default one: results would have other bits.
+    Environment {
+        /// The operation that refused.
+        operation: &'static str,
+        /// What is set, for example `subnormal results are flushed to zero`.
+        found: &'static str,
+    },
     /// A value is NaN or infinite.
     NonFinite {
         /// What holds it: `input`, `output`, `loss`, `gradient`, `parameter` or `optimiser state`.
@@ -172,6 +179,13 @@ impl fmt::Display for Error {
                 write!(f, "instruction set {requested:?} is not available: this CPU has {available}")
             }
             Self::NonFinite { what, place, step, index, value } => {
+            Self::Environment { operation, found } => {
+                write!(
+                    f,
+                    "{operation}: floating-point environment of this thread: expected rounding to nearest and \
+                     subnormal numbers kept, got: {found}"
+                )
+            }
                 write!(f, "step {step}: {what} of {place}: element {index} is {value}")
             }
             Self::Poisoned { step, place } => {

@@ -69,6 +69,7 @@
 mod context;
 pub mod data;
 mod engine;
+mod environment;
 mod error;
 pub mod kernel;
 pub mod nn;

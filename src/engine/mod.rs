@@ -23,6 +23,7 @@ pub(crate) use run::Outcome;
 pub use source::{BatchSource, TargetKind};
 
 use crate::context::Context;
+use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::update::{AdamStep, MomentumStep, SgdStep};
 use crate::kernel::{Element, reduce};
@@ -243,7 +244,8 @@ impl<T: Element> Engine<T> {
     ///
     /// # Errors
     /// [`Error::NonFinite`] names what is NaN or infinite, where, and in which step; nothing was updated unless it
-    /// is a gradient, and then the model refuses further steps ([`Error::Poisoned`]).
+    /// is a gradient, and then the model refuses further steps ([`Error::Poisoned`]). [`Error::Environment`] if this
+    /// thread computes otherwise than the bits are promised for.
     pub(crate) fn run(
         &mut self,
         team: &Team<'_>,
@@ -251,6 +253,7 @@ impl<T: Element> Engine<T> {
         source: &dyn BatchSource<T>,
         indices: &[usize],
         update: Option<&Update>,
+        environment::check("run")?;
         count_correct: bool,
     ) -> Result<Outcome<T>> {
         if let Some((step, place)) = &self.poisoned {

@@ -3,6 +3,7 @@
 use super::init;
 use crate::context::Context;
 use crate::engine::{BatchSource, Engine, Graph, Loss, Parameter, TargetKind, Task};
+use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::optim::Optimizer;
@@ -36,6 +37,7 @@ pub(crate) struct Score<T> {
 
 impl<T: Element> Model<T> {
     pub(crate) fn new(context: Context, graph: Graph, seed: u64) -> Result<Self> {
+        environment::check("build")?;
         let mut engine = Engine::new(context, graph)?;
         let parameters = engine.graph().parameters.clone();
         let rng = Rng::new(seed).stream(purpose::INIT);

@@ -72,6 +72,7 @@ use pool::threads as pool_threads;
 #[cfg(feature = "rayon")]
 mod pool {
     use super::team::Helper;
+    use crate::environment;
     use std::cell::Cell;
     use std::error::Error;
     use std::panic::catch_unwind;
@@ -126,6 +127,10 @@ mod pool {
         rayon::spawn(move || {
             called.fetch_sub(1, Ordering::Relaxed);
             drop(called);
+            // A worker may flush subnormal numbers where the caller does not, and the bits would tell who came.
+            if !environment::is_default() {
+                return;
+            }
             let since = Cell::new(None);
             helper.run(|round| rest(round, &since));
         });
@@ -144,9 +149,11 @@ mod pool {
         if since.get().is_none_or(|since| now.duration_since(since) > REST) {
             return false;
         }
-        if !matches!(rayon::yield_now(), Some(rayon::Yield::Executed)) {
-            std::thread::yield_now();
+        if matches!(rayon::yield_now(), Some(rayon::Yield::Executed)) {
+            // The host's job may have left another environment behind.
+            return environment::is_default();
         }
+        std::thread::yield_now();
         true
     }
 }

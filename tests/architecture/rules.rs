@@ -12,12 +12,13 @@ pub struct File {
 }
 
 /// What stands beside the layers and may be used by all of them.
-const EVERYWHERE: [&str; 4] = ["error", "context", "rng", "runtime"];
+const EVERYWHERE: [&str; 5] = ["error", "context", "environment", "rng", "runtime"];
 
 /// Who may use which others, besides itself and [`EVERYWHERE`]. `engine::source` is that folder's one public
 /// face for data. A module that is not here is a decision that nobody wrote down.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("error", &[]),
+    ("environment", &[]),
     ("context", &["simd", "parallel"]),
     ("rng", &["simd", "kernel", "parallel"]),
     ("runtime", &["simd", "kernel", "parallel"]),

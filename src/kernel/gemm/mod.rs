@@ -31,6 +31,7 @@ pub(crate) mod view;
 use super::activation::Activation;
 use super::element::Element;
 use crate::context::Context;
+use crate::environment;
 use crate::error::{Error, Result};
 use crate::parallel;
 use view::{MatMut, MatRef};
@@ -103,7 +104,8 @@ impl<T> Default for Epilogue<'_, T> {
 ///
 /// # Errors
 /// [`Error::Shape`] if the shapes do not fit; [`Error::OutOfMemory`] if a packing buffer cannot be had;
-/// [`Error::Argument`] if k is 2^32 or more with no memory behind it (A repeats one column and B one row).
+/// [`Error::Argument`] if k is 2^32 or more with no memory behind it (A repeats one column and B one row);
+/// [`Error::Environment`] if this thread flushes subnormal numbers or does not round to nearest.
 pub fn gemm<T: Element>(
     context: &Context,
     alpha: T,
@@ -129,6 +131,7 @@ pub fn gemm_with<T: Element>(
     c: &mut MatMut<'_, T>,
     epilogue: &Epilogue<'_, T>,
 ) -> Result<()> {
+    environment::check("gemm")?;
     let (m, n) = (c.rows(), c.cols());
     let expect = |what, expected: (usize, usize), got: (usize, usize)| {
         if expected == got {
