@@ -209,13 +209,34 @@ fn a_gradient_that_is_not_finite_is_reported_wherever_it_stands() {
                         let mut state = [values(0, length), values(1, length), vec![1.0; length]];
                         let mut gradients = values::<f32>(2, length);
                         // Large numbers are finite.
-                        gradients[(place + 1) % length] = f32::MAX;
+                        gradients[(place + 1) % length] = 1e15;
                         assert!(step(&context, name, 1, &mut state, &gradients).unwrap(), "{name}");
                         gradients[place] = bad;
                         assert!(!step(&context, name, 1, &mut state, &gradients).unwrap(), "{name} {place}");
                     }
                 }
             }
+        }
+    }
+}
+
+/// A finite gradient, but a parameter that is not: the rate is infinite in f32, or 0 is divided by 0. What is past the
+/// end of the arrays says nothing.
+#[test]
+fn a_parameter_that_is_not_finite_is_reported() {
+    for context in contexts() {
+        for length in [1, 15, 16, 17, 33] {
+            let zeros = || vec![0.0_f32; length];
+            let steep = SgdStep::new(1e39, 0.0).unwrap();
+            assert!(!sgd(&context, &steep, &mut zeros(), &vec![1.0; length]).unwrap());
+            let bare = AdamStep::new(1e-3, 0.9, 0.999, 0.0, 0.0, 1).unwrap();
+            let adam_step = |gradients: &[f32]| {
+                adam(&context, &bare, &mut zeros(), gradients, &mut zeros(), &mut zeros())
+            };
+            assert!(adam_step(&vec![1.0; length]).unwrap(), "{length}");
+            let mut gradients = vec![1.0; length];
+            gradients[length - 1] = 0.0;
+            assert!(!adam_step(&gradients).unwrap(), "{length}");
         }
     }
 }

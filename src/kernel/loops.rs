@@ -200,6 +200,11 @@ pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
         for (value, array) in values.into_iter().zip(state) {
             value.store_first(&mut array[whole..]);
         }
+        // What the operation makes of the lanes past the end says nothing.
+        let inside = first_lanes::<T, S>(s, gradients.len() - whole);
+        for value in &mut values {
+            *value = value.select(inside, zero);
+        }
         finite = watch(finite, zero, gradient, values);
     }
     !finite.is_nan().any()

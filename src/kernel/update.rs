@@ -2,8 +2,8 @@
 //!
 //! The formulas and their defaults are PyTorch's (`torch.optim.SGD`, `torch.optim.Adam`, version 2). Scalars are
 //! kept in f64, combined in f64 and rounded once to the arrays' type. An element's new value depends on that
-//! element alone, so arrays may be cut anywhere. Each function also says whether every gradient and everything written is finite, which
-//! costs one instruction per vector; the update has then been made all the same.
+//! element alone, so arrays may be cut anywhere. Each function also says whether every gradient and everything
+//! written is finite, which costs one instruction per vector; the update has then been made all the same.
 
 use super::element::Element;
 use super::loops::{self, Update};
@@ -305,8 +305,8 @@ impl<T: Element> Update<T, 3> for AdamUpdate<T> {
 /// p -= learning_rate / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
 /// ```
 ///
-/// `m` and `v` start at zero. True if every gradient, and everything written, is finite. With an epsilon of 0, an element whose gradients
-/// were all 0 becomes NaN, as in PyTorch.
+/// `m` and `v` start at zero. True if every gradient, and everything written, is finite. With an epsilon of 0, an
+/// element whose gradients were all 0 becomes NaN, as in PyTorch.
 ///
 /// Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014.
 ///
