@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
+use std::ops::Range;
 
 /// A value of the graph: so many elements per sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Parameter {
         self.rows * self.cols
     }
 
-    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.len()
     }
 }
@@ -109,6 +110,8 @@ pub(crate) struct Graph {
     pub output: Value,
     /// Elements of the flat arrays, gaps included.
     pub flat_len: usize,
+    /// The flat arrays without the gaps: parameters that touch are one range.
+    pub segments: Vec<Range<usize>>,
 }
 
 impl Graph {
@@ -124,7 +127,10 @@ const ALIGNMENT: usize = 16;
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph,
+    /// Values that an operation takes.
     consumed: Vec<bool>,
+    /// Parameters that an operation takes.
+    used: Vec<bool>,
 }
 
 impl Builder {
@@ -138,17 +144,40 @@ impl Builder {
             input,
             output: input,
             flat_len: 0,
+            segments: Vec::new(),
         };
-        Self { graph, consumed: vec![false] }
+        Self { graph, consumed: vec![false], used: Vec::new() }
     }
 
     pub(crate) fn begin_layer(&mut self, name: String) {
         self.graph.layers.push(name);
     }
 
-    pub(crate) fn finish(mut self, output: Value) -> Graph {
+    /// The graph, if `output` is the end of the chain.
+    pub(crate) fn finish(mut self, output: Value) -> Result<Graph> {
+        self.check_value(output)?;
+        if output.index + 1 != self.graph.widths.len() {
+            return Err(Error::State {
+                operation: "build",
+                what: "the last layer did not return the value of its last operation",
+            });
+        }
         self.graph.output = output;
-        self.graph
+        for range in self.graph.parameters.iter().map(Parameter::range).filter(|range| !range.is_empty()) {
+            match self.graph.segments.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => self.graph.segments.push(range),
+            }
+        }
+        Ok(self.graph)
+    }
+
+    /// The value is one of this builder's.
+    pub(crate) fn check_value(&self, value: Value) -> Result<()> {
+        if value.index >= self.graph.widths.len() {
+            return Err(Error::State { operation: "build", what: "a value of another model" });
+        }
+        Ok(())
     }
 
     pub(crate) fn input(&self) -> Value {
@@ -156,6 +185,9 @@ impl Builder {
     }
 
     /// Elements per sample of a value.
+    ///
+    /// # Panics
+    /// If the value is another builder's; where there is such a value here too, its width is returned.
     pub fn width(&self, value: Value) -> usize {
         self.graph.width(value)
     }
@@ -168,7 +200,7 @@ impl Builder {
     /// saved as outputs x inputs, as PyTorch does.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if the sizes overflow.
+    /// [`Error::Overflow`] if the sizes overflow; [`Error::Argument`] if the layer has a parameter of this name.
     pub fn matrix(&mut self, name: &str, inputs: usize, outputs: usize, init: Init) -> Result<ParameterId> {
         self.parameter(name, (inputs, outputs), (inputs, outputs), init, true)
     }
@@ -176,7 +208,7 @@ impl Builder {
     /// Adds a vector of `len` parameters of the layer that is being lowered, which has so many inputs and outputs.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if the sizes overflow.
+    /// As [`matrix`](Self::matrix).
     pub fn vector(
         &mut self,
         name: &str,
@@ -197,6 +229,9 @@ impl Builder {
     ) -> Result<ParameterId> {
         let layer = self.layer();
         let name = format!("{layer}.{name}");
+        if self.graph.parameters.iter().rev().take_while(|p| p.layer == layer).any(|p| p.name == name) {
+            return Err(Error::argument("build", "parameter", "a name of its own", name));
+        }
         // The flat arrays are addressed in bytes by signed offsets.
         let most = isize::MAX as usize / 16;
         let end = rows
@@ -218,10 +253,25 @@ impl Builder {
             fan_out,
             transposed,
         });
+        self.used.push(false);
         Ok(id)
     }
 
+    /// Notes that an operation takes the parameter.
+    fn claim(&mut self, id: ParameterId) -> Result<()> {
+        let what = match self.used.get_mut(id.index) {
+            None => "a parameter of another model",
+            Some(true) => "a parameter is used twice: gradients of several uses are not added so far",
+            Some(used) => {
+                *used = true;
+                return Ok(());
+            }
+        };
+        Err(Error::State { operation: "build", what })
+    }
+
     fn node(&mut self, op: Op, input: Value, width: usize) -> Result<Value> {
+        self.check_value(input)?;
         if std::mem::replace(&mut self.consumed[input.index], true) {
             return Err(Error::State {
                 operation: "build",
@@ -239,10 +289,17 @@ impl Builder {
     /// y = x W + b, with W of (width of `input`) x outputs and b of outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the parameters do not fit the value; [`Error::State`] if `input` is already in use.
+    /// [`Error::Shape`] if the parameters do not fit the value or there is no output; [`Error::State`] if `input` or
+    /// a parameter is already in use.
     pub fn dense(&mut self, input: Value, weight: ParameterId, bias: Option<ParameterId>) -> Result<Value> {
+        self.check_value(input)?;
+        self.claim(weight)?;
+        bias.map_or(Ok(()), |bias| self.claim(bias))?;
         let (w, inputs) = (&self.graph.parameters[weight.index], self.width(input));
         let outputs = w.cols;
+        if outputs == 0 {
+            return Err(Error::shape("build", "dense weight", "at least one column", 0));
+        }
         if w.rows != inputs {
             return Err(Error::shape("build", "dense weight", format_args!("{inputs} rows"), w.rows));
         }
@@ -260,6 +317,7 @@ impl Builder {
     /// # Errors
     /// [`Error::State`] if `input` is already in use.
     pub fn activation(&mut self, input: Value, activation: Activation) -> Result<Value> {
+        self.check_value(input)?;
         self.node(Op::Activation(activation), input, self.width(input))
     }
 
@@ -268,6 +326,7 @@ impl Builder {
     /// # Errors
     /// [`Error::State`] if `input` is already in use.
     pub fn softmax(&mut self, input: Value) -> Result<Value> {
+        self.check_value(input)?;
         self.node(Op::Softmax, input, self.width(input))
     }
 }

@@ -303,19 +303,27 @@ impl<T: Element> Run<'_, T> {
     /// As [`Run::tile`].
     unsafe fn update(&self, tile: usize, findings: &Findings) -> Result<()> {
         let Some(rule) = self.update else { return Ok(()) };
-        let start = tile * UPDATE_ELEMENTS;
-        let len = UPDATE_ELEMENTS.min(self.graph.flat_len - start);
-        // SAFETY: the chunk is this tile's alone.
-        let flat = unsafe { self.memory.flat(start, len, rule.states()) };
-        let finite = match rule {
-            Update::Sgd(step) => update::sgd(self.context, step, flat.parameters, flat.gradients)?,
-            Update::Momentum { step, first_step } => {
-                let (p, g) = (flat.parameters, &*flat.gradients);
-                update::momentum(self.context, step, p, g, flat.first, *first_step)?
-            }
-            Update::Adam(step) => {
-                let (p, g) = (flat.parameters, &*flat.gradients);
-                update::adam(self.context, step, p, g, flat.first, flat.second)?
+        let (start, end) = (tile * UPDATE_ELEMENTS, (tile + 1) * UPDATE_ELEMENTS);
+        // Without the gaps: with an epsilon of 0, Adam would make NaN of them.
+        let segments = &self.graph.segments;
+        let segments = &segments[segments.partition_point(|segment| segment.end <= start)..];
+        for segment in segments.iter().take_while(|segment| segment.start < end) {
+            let (start, end) = (segment.start.max(start), segment.end.min(end));
+            // SAFETY: the chunk is this tile's alone.
+            let flat = unsafe { self.memory.flat(start, end - start, rule.states()) };
+            let finite = match rule {
+                Update::Sgd(step) => update::sgd(self.context, step, flat.parameters, flat.gradients)?,
+                Update::Momentum { step, first_step } => {
+                    let (p, g) = (flat.parameters, &*flat.gradients);
+                    update::momentum(self.context, step, p, g, flat.first, *first_step)?
+                }
+                Update::Adam(step) => {
+                    let (p, g) = (flat.parameters, &*flat.gradients);
+                    update::adam(self.context, step, p, g, flat.first, flat.second)?
+                }
+            };
+            if !finite {
+                findings.finite.store(false, Ordering::Relaxed);
             }
         };
         if !finite {

@@ -95,7 +95,8 @@ impl Sequential {
             }
             builder.begin_layer(name);
             value = layer.lower(&mut builder, value)?;
+            builder.check_value(value)?;
         }
-        Ok(builder.finish(value))
+        builder.finish(value)
     }
 }
