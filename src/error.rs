@@ -66,7 +66,8 @@ pub enum Error {
     },
     /// A value is NaN or infinite.
     NonFinite {
-        /// What holds it: `input`, `output`, `loss`, `gradient`, `parameter` or `optimiser state`.
+        /// What holds it: `input`, `output`, `loss`, `mean loss`, `gradient`, `parameter` or
+        /// `optimiser state`.
         what: &'static str,
         /// The layer or parameter, for example `2 (Dense 64 -> 10)`.
         place: String,
@@ -178,7 +179,6 @@ impl fmt::Display for Error {
             Self::Isa { requested, available } => {
                 write!(f, "instruction set {requested:?} is not available: this CPU has {available}")
             }
-            Self::NonFinite { what, place, step, index, value } => {
             Self::Environment { operation, found } => {
                 write!(
                     f,
@@ -186,6 +186,7 @@ impl fmt::Display for Error {
                      subnormal numbers kept, got: {found}"
                 )
             }
+            Self::NonFinite { what, place, step, index, value } => {
                 write!(f, "step {step}: {what} of {place}: element {index} is {value}")
             }
             Self::Poisoned { step, place } => {

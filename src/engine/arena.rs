@@ -63,9 +63,9 @@ impl Buffers {
                 .map(|&j| (offsets[j], offsets[j] + self.lifetimes[j].len.next_multiple_of(16)))
                 .collect();
             taken.sort_unstable();
-            let mut at = 0;
+            let mut at = 0_usize;
             for (start, end) in taken {
-                if at + life.len <= start {
+                if at.saturating_add(life.len) <= start {
                     break;
                 }
                 at = at.max(end);

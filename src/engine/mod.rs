@@ -135,7 +135,7 @@ pub(crate) struct Engine<T: Element> {
     plans: Vec<(Task, Plan)>,
     /// Steps taken.
     steps: u64,
-    /// The step that spoilt the parameters, and the parameter whose gradient was found first.
+    /// The step that spoilt the parameters, and the parameter that was found first.
     poisoned: Option<(u64, String)>,
     /// Look at every gradient before each update.
     pub(crate) check_gradients: bool,
@@ -200,9 +200,7 @@ impl<T: Element> Engine<T> {
     /// Begins the optimiser anew: no steps taken, no state.
     pub(crate) fn forget_optimiser(&mut self) {
         self.steps = 0;
-        for state in &mut self.states {
-            state.fill(T::zero());
-        }
+        self.states = Default::default();
     }
 
     /// The most threads that a task on `batch` samples is worth.
@@ -253,9 +251,9 @@ impl<T: Element> Engine<T> {
         source: &dyn BatchSource<T>,
         indices: &[usize],
         update: Option<&Update>,
-        environment::check("run")?;
         count_correct: bool,
     ) -> Result<Outcome<T>> {
+        environment::check("run")?;
         if let Some((step, place)) = &self.poisoned {
             return Err(Error::Poisoned { step: *step, place: place.clone() });
         }
@@ -317,7 +315,8 @@ impl<T: Element> Engine<T> {
             ("optimiser state", first),
             ("optimiser state", second),
         ];
-        let mut found = ("gradient", "a gap between parameters".to_owned(), 0, f64::NAN);
+        // The update watches what these arrays hold alone.
+        let mut found = ("parameter", "no layer".to_owned(), 0, f64::NAN);
         'search: for (what, array) in arrays {
             for parameter in &self.graph.parameters {
                 let values = array.get(parameter.range()).unwrap_or(&[]);

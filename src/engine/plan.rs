@@ -19,6 +19,7 @@ use crate::kernel::activation::Activation;
 use crate::kernel::gemm::driver;
 use crate::kernel::gemm::view::Layout;
 use crate::parallel;
+use crate::tensor::AlignedBuffer;
 use std::fmt;
 
 /// Multiply-adds of a step that a thread should have at least: below, meeting costs more than it saves.
@@ -176,7 +177,7 @@ impl Plan {
             phases: Vec::new(),
             buffers: Buffers::default(),
         };
-        maker.check_sizes()?;
+        maker.check_sizes::<T>()?;
         let input = maker.buffer(graph.width(graph.input));
         maker.rows(Work::Gather { input }, graph.width(graph.input), None);
         let mut outputs = Vec::with_capacity(stages.len());
@@ -276,14 +277,15 @@ fn row_major(rows: usize, cols: usize) -> Layout {
 }
 
 impl Maker<'_> {
-    fn check_sizes(&self) -> Result<()> {
+    fn check_sizes<T: Element>(&self) -> Result<()> {
         let widest = self.graph.widths.iter().copied().max().unwrap_or(0);
         self.batch
             .checked_mul(widest)
             .and_then(|len| len.checked_mul(16 * self.element))
             .filter(|&bytes| bytes <= isize::MAX as usize)
-            .map(|_| ())
-            .ok_or_else(|| Error::overflow("plan", format!("a batch of {} x {widest}", self.batch)))
+            .ok_or_else(|| Error::overflow("plan", format!("a batch of {} x {widest}", self.batch)))?;
+        // The number of phases grows with the batch: one that memory cannot hold is refused before they are made.
+        AlignedBuffer::<T>::try_zeroed(self.batch * widest).map(|_| ())
     }
 
     /// A buffer of so many elements per sample, live from the next phase.

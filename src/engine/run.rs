@@ -82,6 +82,7 @@ impl<T: Element> Run<'_, T> {
                 _ => {}
             }
         }
+        self.check_results()?;
         Ok(Outcome {
             loss: mean,
             correct: findings.correct.into_inner(),
@@ -98,7 +99,8 @@ impl<T: Element> Run<'_, T> {
         if index == NONE {
             return Ok(());
         }
-        let width = self.source.features();
+        // Not what the source says: it may say something else by now.
+        let width = self.graph.width(self.graph.input);
         // SAFETY: between phases only the leader runs.
         let value = unsafe { self.memory.read(input, index, 1) }[0];
         let place = format!("sample {} (feature {})", self.indices[index / width], index % width);
@@ -121,9 +123,40 @@ impl<T: Element> Run<'_, T> {
                 return Err(self.non_finite("output", place, index, values[index]));
             }
         }
-        let index = reduce::first_non_finite(self.context, losses).unwrap_or(0);
-        let place = format!("sample {}", self.indices[index]);
-        Err(self.non_finite("loss", place, index, losses[index]))
+        Err(match reduce::first_non_finite(self.context, losses) {
+            Some(index) => {
+                let place = format!("sample {}", self.indices[index]);
+                self.non_finite("loss", place, index, losses[index])
+            }
+            // Each is finite, their sum is not.
+            None => self.non_finite("mean loss", "the batch".to_owned(), 0, mean),
+        })
+    }
+
+    /// What a run without an update hands out is finite: outputs where there is no loss that tells, gradients where
+    /// no update does.
+    fn check_results(&self) -> Result<()> {
+        if let (None, Some(output)) = (self.plan.loss, self.plan.outputs.last()) {
+            // SAFETY: between phases only the leader runs; the last output lives to the end.
+            let values = unsafe { self.memory.read(output.buffer, 0, self.plan.batch * output.width) };
+            if let Some(index) = reduce::first_non_finite(self.context, values) {
+                let sample = self.indices[index / output.width];
+                let place = format!("layer {} (sample {sample})", self.graph.layers[output.layer]);
+                return Err(self.non_finite("output", place, index % output.width, values[index]));
+            }
+        }
+        let Some(d_input) = self.plan.d_input else { return Ok(()) };
+        self.check_all_gradients()?;
+        let width = self.graph.width(self.graph.input);
+        // SAFETY: as above.
+        let values = unsafe { self.memory.read(d_input, 0, self.plan.batch * width) };
+        match reduce::first_non_finite(self.context, values) {
+            None => Ok(()),
+            Some(index) => {
+                let place = format!("the input, sample {}", self.indices[index / width]);
+                Err(self.non_finite("gradient", place, index % width, values[index]))
+            }
+        }
     }
 
     fn check_all_gradients(&self) -> Result<()> {
@@ -325,9 +358,6 @@ impl<T: Element> Run<'_, T> {
             if !finite {
                 findings.finite.store(false, Ordering::Relaxed);
             }
-        };
-        if !finite {
-            findings.finite.store(false, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::engine::{BatchSource, Engine, Graph, Loss, Parameter, TargetKind, Task};
 use crate::environment;
 use crate::error::{Error, Result};
-use crate::kernel::Element;
+use crate::kernel::{Element, reduce};
 use crate::optim::Optimizer;
 use crate::parallel::{self, Team};
 use crate::rng::{Rng, purpose};
@@ -43,7 +43,11 @@ impl<T: Element> Model<T> {
         let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
             // Each parameter has a stream of its own: its numbers do not depend on the layers before it.
-            let values = init::draw(parameter, &mut rng.stream(index as u64));
+            let values: Vec<T> = init::draw(parameter, &mut rng.stream(index as u64));
+            if let Some(index) = reduce::first_non_finite(&context, &values) {
+                let (place, value) = (parameter.name.clone(), values[index].to_f64());
+                return Err(Error::NonFinite { what: "parameter", place, step: 0, index, value });
+            }
             write(&mut engine, index, parameter, &values);
         }
         Ok(Self { engine, compiled: None })
@@ -88,9 +92,9 @@ impl<T: Element> Model<T> {
         Ok(())
     }
 
-    /// Looks at every gradient before each update, so that a step that fails changes nothing. Off by default: then a
-    /// NaN or infinity in a gradient is found during the update, and the model refuses further steps until weights
-    /// are loaded.
+    /// Looks at every gradient before each update, so that a gradient that is NaN or infinite changes nothing. Off by
+    /// default: then it is found during the update, and the model refuses further steps until weights are loaded. An
+    /// update that itself leaves such a parameter, under a learning rate that is far too large, does so in any case.
     pub fn check_gradients(&mut self, on: bool) {
         self.engine.check_gradients = on;
     }
@@ -257,7 +261,7 @@ impl<T: Element> Model<T> {
     /// [`gradient`](Self::gradient)) and to the inputs, `(indices.len(), inputs)`. Nothing is updated.
     ///
     /// # Errors
-    /// As [`step`](Self::step).
+    /// As [`step`](Self::step); a gradient that is NaN or infinite is an error here too, and spoils nothing.
     pub fn gradients(&mut self, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<(T, Tensor<T>)> {
         let (loss, _) = self.compiled("gradients")?;
         self.check_samples("gradients", source, indices)?;

@@ -109,7 +109,10 @@ impl Optimizer {
     /// [`Error::Argument`](crate::Error::Argument) if an option is out of its range.
     pub(crate) fn update(&self, step: u64) -> Result<Update> {
         Ok(match *self {
-            Self::Sgd(o) if o.momentum == 0.0 => Update::Sgd(SgdStep::new(o.learning_rate, o.weight_decay)?),
+            // Nesterov's variant without momentum goes on to where it is refused.
+            Self::Sgd(o) if o.momentum == 0.0 && !o.nesterov => {
+                Update::Sgd(SgdStep::new(o.learning_rate, o.weight_decay)?)
+            }
             Self::Sgd(o) => Update::Momentum {
                 step: MomentumStep::new(
                     o.learning_rate,
