@@ -192,23 +192,40 @@ impl<T: Element> Model<T> {
         read(parameter, state.ok_or(missing)?)
     }
 
+    fn check_features(&self, operation: &'static str, source: &dyn BatchSource<T>) -> Result<()> {
+        let got = source.features();
+        if got != self.inputs() {
+            let expected = format!("{} features, the model's inputs", self.inputs());
+            return Err(Error::data(operation, "samples", expected, got));
+        }
+        Ok(())
+    }
+
     fn check_samples(
         &self,
         operation: &'static str,
         source: &dyn BatchSource<T>,
         indices: &[usize],
     ) -> Result<()> {
-        if source.features() != self.inputs() {
-            let expected = format!("{} features, the model's inputs", self.inputs());
-            return Err(Error::data(operation, "samples", expected, source.features()));
-        }
+        self.check_features(operation, source)?;
         if indices.is_empty() {
             return Err(Error::data(operation, "batch", "at least one sample", 0));
         }
-        if let Some(index) = indices.iter().find(|&&index| index >= source.len()) {
-            return Err(Error::data(operation, "sample", format_args!("below {}", source.len()), index));
+        let len = source.len();
+        if let Some(index) = indices.iter().find(|&&index| index >= len) {
+            return Err(Error::data(operation, "sample", format_args!("below {len}"), index));
         }
         Ok(())
+    }
+
+    /// Whether `source` has samples, features and targets that the model and its loss take.
+    pub(crate) fn check_source(&self, operation: &'static str, source: &dyn BatchSource<T>) -> Result<()> {
+        let (loss, _) = self.compiled(operation)?;
+        if source.is_empty() {
+            return Err(Error::data(operation, "data set", "at least one sample", 0));
+        }
+        loss.check(Some(Self::targets(operation, source)?), self.outputs())?;
+        self.check_features(operation, source)
     }
 
     fn targets(operation: &'static str, source: &dyn BatchSource<T>) -> Result<TargetKind> {

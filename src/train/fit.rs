@@ -4,7 +4,7 @@ use super::callback::{Callback, Control, Event};
 use super::predict::evaluate_in;
 use crate::data::Batches;
 use crate::engine::{BatchSource, TargetKind};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::Element;
 use crate::nn::Model;
 use crate::parallel::{self, Team};
@@ -52,7 +52,8 @@ impl<'a, T: Element> Fit<'a, T> {
         Self { shuffle, ..self }
     }
 
-    /// What the orders are drawn from.
+    /// What the orders are drawn from, together with the epoch's number within the call: two calls with one seed go
+    /// through the data in the same orders.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -126,12 +127,12 @@ impl<T: Element> Model<T> {
     ///
     /// # Errors
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] for a batch of 0;
-    /// [`Error::Data`] if `data` is empty or does not fit the model or the loss; [`Error::NonFinite`] names layer
-    /// and step of a NaN or infinity; [`Error::Poisoned`] after a step that spoilt the parameters.
+    /// [`Error::Data`] if `data` or the validation set is empty or does not fit the model or the loss, before the
+    /// first step; [`Error::NonFinite`] names layer and step of a NaN or infinity; [`Error::Poisoned`] after a step
+    /// that spoilt the parameters. The epochs before an error are not lost to callbacks, which saw them.
     pub fn fit(&mut self, data: &dyn BatchSource<T>, mut options: Fit<'_, T>) -> Result<History> {
-        if data.is_empty() {
-            return Err(Error::data("fit", "data set", "at least one sample", 0));
-        }
+        self.check_source("fit", data)?;
+        options.validation.map_or(Ok(()), |source| self.check_source("fit: validation", source))?;
         // Refused here, before a thread is started: a batch of 0.
         let batches = Batches::new(data.len(), options.batch_size, None)?;
         let batch = options.batch_size.min(data.len());
@@ -160,6 +161,9 @@ impl<T: Element> Model<T> {
                 break;
             }
             stop = options.tell(&Event::EpochBegin { epoch });
+            if stop {
+                break;
+            }
             batches.restart(options.shuffle.then_some((options.seed, epoch as u64)));
             let (mut sum, mut correct, mut samples) = (0.0, 0, 0);
             let start = Instant::now();

@@ -28,17 +28,19 @@ pub(super) fn evaluate_in<T: Element>(
     team: &Team<'_>,
     source: &dyn BatchSource<T>,
 ) -> Result<Evaluation> {
-    if source.is_empty() {
+    // Asked once: a source that changes its mind gets an error, not a panic.
+    let len = source.len();
+    if len == 0 {
         return Err(Error::data("evaluate", "data set", "at least one sample", 0));
     }
     let classes = matches!(source.target_kind(), Some(TargetKind::Classes(_)));
     let (mut sum, mut correct) = (0.0, 0);
-    for batch in Batches::new(source.len(), BATCH, None)?.iter() {
+    for batch in Batches::new(len, BATCH, None)?.iter() {
         let score = model.score_in(team, source, batch, classes)?;
         sum += score.loss.to_f64() * batch.len() as f64;
         correct += score.correct;
     }
-    let samples = source.len() as f64;
+    let samples = len as f64;
     Ok(Evaluation { loss: sum / samples, accuracy: classes.then_some(correct as f64 / samples) })
 }
 
@@ -58,18 +60,18 @@ impl<T: Element> Model<T> {
     /// the others.
     ///
     /// # Errors
-    /// [`Error::Data`] if `source` is empty or does not fit the model; [`Error::NonFinite`] names an input that is
-    /// NaN or infinite.
+    /// [`Error::Data`] if `source` is empty or does not fit the model; [`Error::NonFinite`] names an input or an
+    /// output that is NaN or infinite; [`Error::Poisoned`] after a step that spoilt the parameters.
     pub fn predict(&mut self, source: &dyn BatchSource<T>) -> Result<Tensor<T>> {
-        let outputs = self.outputs();
-        let mut result = Tensor::zeros(&[source.len(), outputs])?;
-        if source.is_empty() {
+        let (len, outputs) = (source.len(), self.outputs());
+        if len == 0 {
             return Err(Error::data("predict", "data set", "at least one sample", 0));
         }
-        let width = self.prediction_width(BATCH.min(source.len()));
+        let mut result = Tensor::zeros(&[len, outputs])?;
+        let width = self.prediction_width(BATCH.min(len));
         parallel::with_team(width, |team| {
             let rows = result.as_mut_slice().chunks_mut(BATCH * outputs);
-            for (batch, rows) in Batches::new(source.len(), BATCH, None)?.iter().zip(rows) {
+            for (batch, rows) in Batches::new(len, BATCH, None)?.iter().zip(rows) {
                 rows.copy_from_slice(self.outputs_in(team, source, batch)?);
             }
             Ok(())
@@ -110,7 +112,7 @@ impl<T: Element> Model<T> {
     /// As [`predict`](Self::predict).
     pub fn predict_classes(&mut self, source: &dyn BatchSource<T>) -> Result<Vec<u32>> {
         let outputs = self.predict(source)?;
-        let mut classes = vec![0; source.len()];
+        let mut classes = vec![0; outputs.shape()[0]];
         reduce::argmax_rows(&self.context(), outputs.as_slice(), self.outputs(), &mut classes)?;
         Ok(classes)
     }
