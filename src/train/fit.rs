@@ -130,6 +130,12 @@ impl<T: Element> Model<T> {
     /// [`Error::Data`] if `data` or the validation set is empty or does not fit the model or the loss, before the
     /// first step; [`Error::NonFinite`] names layer and step of a NaN or infinity; [`Error::Poisoned`] after a step
     /// that spoilt the parameters. The epochs before an error are not lost to callbacks, which saw them.
+    ///
+    /// [`Error::State`]: crate::Error::State
+    /// [`Error::Argument`]: crate::Error::Argument
+    /// [`Error::Data`]: crate::Error::Data
+    /// [`Error::NonFinite`]: crate::Error::NonFinite
+    /// [`Error::Poisoned`]: crate::Error::Poisoned
     pub fn fit(&mut self, data: &dyn BatchSource<T>, mut options: Fit<'_, T>) -> Result<History> {
         self.check_source("fit", data)?;
         options.validation.map_or(Ok(()), |source| self.check_source("fit: validation", source))?;
