@@ -1,5 +1,6 @@
 //! GEMM: values within a proven bound, order to the bit, hostile shapes refused, nothing touched that is not an element.
 
+mod common;
 #[path = "gemm/guard.rs"]
 mod guard;
 #[path = "gemm/hostile.rs"]

@@ -1,5 +1,8 @@
 //! Losses: gradients by differences, values against the f64 twins, the edges of the range, the same bits everywhere.
 
+mod common;
+
+use common::contexts;
 use gemmule::kernel::{loss, reference};
 use gemmule::{Context, Element, Isa, Result};
 
@@ -12,10 +15,6 @@ enum Kind {
     Classes,
     Soft,
     Binary,
-}
-
-fn contexts() -> impl Iterator<Item = Context> {
-    Isa::available().map(|isa| Context::new(isa).unwrap())
 }
 
 fn bits<T: Element>(x: &[T]) -> Vec<u64> {

@@ -1,11 +1,10 @@
 //! Sums, largest elements, column sums and conversions: values, edges, the same bits everywhere.
 
+mod common;
+
+use common::contexts;
 use gemmule::kernel::{convert, reduce, reference};
 use gemmule::{Context, Element, Isa};
-
-fn contexts() -> impl Iterator<Item = Context> {
-    Isa::available().map(|isa| Context::new(isa).unwrap())
-}
 
 /// Reproducible numbers in [-1, 1).
 fn numbers<T: Element>(seed: u64, count: usize) -> Vec<T> {

@@ -1,5 +1,8 @@
 //! Optimiser updates: against the f64 twins, against PyTorch, in every length, and the same bits everywhere.
 
+mod common;
+
+use common::contexts;
 use gemmule::kernel::reference;
 use gemmule::kernel::update::{AdamStep, MomentumStep, SgdStep, adam, momentum, sgd};
 use gemmule::{Context, Element, Isa, Result};
@@ -17,10 +20,6 @@ fn value(stream: u32, index: u32) -> f64 {
 
 fn values<T: Element>(stream: u32, count: usize) -> Vec<T> {
     (0..count as u32).map(|i| T::from_f64(value(stream, i))).collect()
-}
-
-fn contexts() -> impl Iterator<Item = Context> {
-    Isa::available().map(|isa| Context::new(isa).unwrap())
 }
 
 fn bits<T: Element>(x: &[T]) -> Vec<u64> {
@@ -173,7 +172,7 @@ fn every_length<T: Element>() {
     const LONGEST: usize = 130;
     for name in NAMES {
         let mut whole: Option<Vec<Vec<u64>>> = None;
-        for context in contexts().filter(|context| context.isa().has_fma()) {
+        for context in contexts().into_iter().filter(|context| context.isa().has_fma()) {
             let mut state = [values(0, LONGEST), values(1, LONGEST), vec![T::one(); LONGEST]];
             step(&context, name, 2, &mut state, &values(2, LONGEST)).unwrap();
             let ours: Vec<_> = state.iter().map(|array| bits(array)).collect();
@@ -181,7 +180,7 @@ fn every_length<T: Element>() {
             assert_eq!(*expected, ours, "{name} {}", context.isa());
         }
         let Some(whole) = whole else { continue };
-        for context in contexts().filter(|context| context.isa().has_fma()) {
+        for context in contexts().into_iter().filter(|context| context.isa().has_fma()) {
             for length in 0..LONGEST {
                 let mut state: [Vec<T>; 3] = [values(0, length), values(1, length), vec![T::one(); length]];
                 assert!(step(&context, name, 2, &mut state, &values(2, length)).unwrap());

@@ -205,7 +205,7 @@ impl Operation {
             IsNan => choose(a.is_nan()),
             MaskAnd => choose(a > b && b >= c),
             MaskOr => choose(a > b || b >= c),
-            MaskNot => choose(!(a > b)),
+            MaskNot => choose(a <= b || a.is_nan() || b.is_nan()),
             BitsAnd => bits(|a, b| a & b),
             BitsOr => bits(|a, b| a | b),
             BitsXor => bits(|a, b| a ^ b),

@@ -1,6 +1,7 @@
 //! Operands and result between pages that nothing may touch: no load or store reaches outside, not even masked lanes.
 
-use crate::support::{Dense, Real, contexts};
+use crate::common::contexts;
+use crate::support::{Dense, Real};
 use gemmule::kernel::activation::Activation;
 use gemmule::{Epilogue, MatMut, MatRef, gemm_with};
 

@@ -1,6 +1,7 @@
 //! Hostile shapes, strides and offsets: refused or right, never a panic, never a hang.
 
-use crate::support::{Dense, Real, assert_same, contexts, twin};
+use crate::common::contexts;
+use crate::support::{Dense, Real, assert_same, twin};
 use gemmule::{Error, MatMut, MatRef, gemm};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,6 +1,7 @@
 //! The order contract: which bits come out, whatever the instruction set, the threads and the other rows.
 
-use crate::support::{Dense, Real, Storage, Stored, assert_same, contexts, mix, twin};
+use crate::common::contexts;
+use crate::support::{Dense, Real, Storage, Stored, assert_same, mix, twin};
 use gemmule::{Context, Parallelism, gemm};
 
 fn product<T: Real>(context: &Context, a: &Dense<T>, b: &Dense<T>) -> Dense<T> {

@@ -1,17 +1,7 @@
 //! Matrices in every storage, and two oracles that share no code with the crate.
 
-use gemmule::{Context, Element, Isa, MatMut, MatRef};
+use gemmule::{Element, MatMut, MatRef};
 use num_traits::Float;
-
-/// A context for every instruction set that this CPU has; `GEMMULE_EXPECT_ISA` (names with commas) fails the run if
-/// one is missing.
-pub fn contexts() -> Vec<Context> {
-    for name in std::env::var("GEMMULE_EXPECT_ISA").iter().flat_map(|names| names.split(',')) {
-        let isa: Isa = name.parse().expect("GEMMULE_EXPECT_ISA names an instruction set");
-        assert!(isa.is_available(), "GEMMULE_EXPECT_ISA: this CPU lacks {isa}");
-    }
-    Isa::available().map(|isa| Context::new(isa).expect("available")).collect()
-}
 
 /// f32 or f64 with what the bounds need.
 pub trait Real: Element + Float {
@@ -21,8 +11,6 @@ pub trait Real: Element + Float {
     const TINY: f64;
     /// What no computation leaves behind: a NaN with a pattern of its own.
     const CANARY: Self;
-    /// The vector of the canonical width.
-    const LANES: usize = 64 / size_of::<Self>();
 }
 
 impl Real for f32 {

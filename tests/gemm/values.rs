@@ -1,6 +1,7 @@
 //! Values: the elementwise bound, exact integers, a second oracle, structured data, NaN and infinity.
 
-use crate::support::{Dense, Expected, Real, Storage, Stored, assert_same, contexts, mix, twin};
+use crate::common::contexts;
+use crate::support::{Dense, Expected, Real, Storage, Stored, assert_same, mix, twin};
 use gemmule::kernel::activation::Activation;
 use gemmule::{Context, Epilogue, MatMut, MatRef, gemm, gemm_with};
 
@@ -179,7 +180,7 @@ fn exact<T: Real>() {
         let (in_a, in_b, in_c) = (storage(17), storage(18), storage(19));
         for context in contexts() {
             let mut got = run(&context, alpha, (&a, in_a), (&b, in_b), beta, (&c, in_c));
-            got.data.iter_mut().for_each(|x| *x = *x + <T as num_traits::Zero>::zero());
+            got.data.iter_mut().for_each(|x| *x += <T as num_traits::Zero>::zero());
             assert_same(&got, &expected, &(context, m, n, k, alpha, beta, in_a, in_b, in_c));
         }
     }
