@@ -1,6 +1,6 @@
 //! AVX2 with FMA: a canonical vector is two ymm registers, so is a mask.
 
-use super::{Bits, Isa, Kernel, Mask, Simd, Vector};
+use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -134,8 +134,8 @@ mask! {
 macro_rules! float {
     (
         $vector:ident, $elem:ty, $lanes:literal, $mask:ident, $bits:ident, $uint:ty, $int:ty,
-        $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident, $loadu:ident,
-        $maskload:ident, $storeu:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident, $max:ident, $min:ident,
+        $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident,
+        $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident, $max:ident, $min:ident,
         $cmp:ident, $blendv:ident, $to_bits:ident, $from_bits:ident
     ) => {
         operator!($vector, Add, add, $add);
@@ -172,7 +172,12 @@ macro_rules! float {
             #[inline(always)]
             unsafe fn load_ptr(_: Avx2, source: *const $elem) -> Self {
                 // SAFETY: the caller vouches for the pointer, the token for the features.
-                unsafe { Self($loadu(source), $loadu(source.add($lanes / 2))) }
+                unsafe {
+                    Self(
+                        read(source.cast::<Unaligned<_>>()).0,
+                        read(source.wrapping_add($lanes / 2).cast::<Unaligned<_>>()).0,
+                    )
+                }
             }
             // The upper half may begin beyond the caller's elements, hence `wrapping_add`: its mask is empty then.
             #[inline(always)]
@@ -186,8 +191,8 @@ macro_rules! float {
             unsafe fn store_ptr(self, target: *mut $elem) {
                 // SAFETY: the caller vouches for the pointer, the vector for the features.
                 unsafe {
-                    $storeu(target, self.0);
-                    $storeu(target.add($lanes / 2), self.1);
+                    (*target.cast::<Unaligned<_>>()).0 = self.0;
+                    (*target.wrapping_add($lanes / 2).cast::<Unaligned<_>>()).0 = self.1;
                 }
             }
             #[inline(always)]
@@ -257,13 +262,13 @@ macro_rules! float {
 
 float! {
     F32x16, f32, 16, M32x16, U32x16, u32, i32, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps,
-    _mm256_set1_ps, _mm256_set1_epi32, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_storeu_ps,
+    _mm256_set1_ps, _mm256_set1_epi32, _mm256_maskload_ps,
     _mm256_maskstore_ps, _mm256_fmadd_ps, _mm256_sqrt_ps, _mm256_max_ps, _mm256_min_ps, _mm256_cmp_ps,
     _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps
 }
 float! {
     F64x8, f64, 8, M64x8, U64x8, u64, i64, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd,
-    _mm256_set1_pd, _mm256_set1_epi64x, _mm256_loadu_pd, _mm256_maskload_pd, _mm256_storeu_pd,
+    _mm256_set1_pd, _mm256_set1_epi64x, _mm256_maskload_pd,
     _mm256_maskstore_pd, _mm256_fmadd_pd, _mm256_sqrt_pd, _mm256_max_pd, _mm256_min_pd, _mm256_cmp_pd,
     _mm256_blendv_pd, _mm256_castpd_si256, _mm256_castsi256_pd
 }

@@ -1,6 +1,6 @@
 //! AVX-512: a canonical vector is one zmm register, a mask is a mask register.
 
-use super::{Bits, Isa, Kernel, Mask, Simd, Vector};
+use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -92,8 +92,8 @@ mask!(__mmask8);
 macro_rules! float {
     (
         $vector:ident, $elem:ty, $lanes:literal, $mask:ty, $bits:ident, $uint:ty, $int:ty,
-        $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident, $loadu:ident,
-        $mask_loadu:ident, $storeu:ident, $mask_storeu:ident, $fmadd:ident, $sqrt:ident, $max:ident, $min:ident,
+        $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident,
+        $mask_loadu:ident, $mask_storeu:ident, $fmadd:ident, $sqrt:ident, $max:ident, $min:ident,
         $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident
     ) => {
         operator!($vector, Add, add, $add);
@@ -122,7 +122,7 @@ macro_rules! float {
             #[inline(always)]
             unsafe fn load_ptr(_: Avx512, source: *const $elem) -> Self {
                 // SAFETY: the caller vouches for the pointer, the token for the features.
-                Self(unsafe { $loadu(source) })
+                Self(unsafe { read(source.cast::<Unaligned<_>>()).0 })
             }
             #[inline(always)]
             unsafe fn load_first_ptr(_: Avx512, source: *const $elem, count: usize) -> Self {
@@ -133,7 +133,7 @@ macro_rules! float {
             #[inline(always)]
             unsafe fn store_ptr(self, target: *mut $elem) {
                 // SAFETY: the caller vouches for the pointer, the vector for the features.
-                unsafe { $storeu(target, self.0) }
+                unsafe { (*target.cast::<Unaligned<_>>()).0 = self.0 }
             }
             #[inline(always)]
             unsafe fn store_first_ptr(self, target: *mut $elem, count: usize) {
@@ -203,13 +203,13 @@ fn first(count: usize) -> u32 {
 
 float! {
     F32x16, f32, 16, __mmask16, U32x16, u32, i32, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
-    _mm512_set1_ps, _mm512_set1_epi32, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_storeu_ps,
+    _mm512_set1_ps, _mm512_set1_epi32, _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm512_sqrt_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps
 }
 float! {
     F64x8, f64, 8, __mmask8, U64x8, u64, i64, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
-    _mm512_set1_pd, _mm512_set1_epi64, _mm512_loadu_pd, _mm512_maskz_loadu_pd, _mm512_storeu_pd,
+    _mm512_set1_pd, _mm512_set1_epi64, _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm512_sqrt_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd
 }
