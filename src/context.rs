@@ -51,6 +51,11 @@ impl Context {
         Ok(Self { selected, parallelism: Parallelism::Auto })
     }
 
+    /// What every CPU has, for checks whose result is the same on all of them.
+    pub(crate) fn portable() -> Result<Self> {
+        Self::new(Isa::Portable)
+    }
+
     /// The same with another parallelism.
     #[must_use]
     pub fn with_parallelism(self, parallelism: Parallelism) -> Self {
@@ -67,9 +72,10 @@ impl Context {
         self.parallelism
     }
 
-    /// Runs `kernel` on the caller's thread, compiled for the instruction set.
+    /// Runs `kernel` on the caller's thread, compiled for the instruction set, but in the crate that compiles the
+    /// caller: `T::run(context, kernel)` is for all but what is itself compiled in this crate (`kernel::compiled`).
     #[inline]
-    pub(crate) fn run<K: Kernel>(&self, kernel: K) -> K::Output {
+    pub(crate) fn run_here<K: Kernel>(&self, kernel: K) -> K::Output {
         self.selected.run(kernel)
     }
 }

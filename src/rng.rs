@@ -235,10 +235,7 @@ impl Rng {
     /// assert_eq!(tail, weights[2..]);
     /// ```
     pub fn fill_uniform<T: Element>(&mut self, out: &mut [T], low: f64, high: f64) {
-        let width = high - low;
-        for value in out {
-            *value = T::from_f64(low + width * self.uniform_f64());
-        }
+        fill(out, |part| self.uniforms(part, low, high - low));
     }
 
     /// `out[i] = mean + std z_i` with z_i of [`normal_f64`](Self::normal_f64), computed in f64 and rounded once
@@ -247,8 +244,34 @@ impl Rng {
     /// Element i uses the four words from `position() + 4 i` on, in f32 and f64 alike. Advances by
     /// `4 out.len()`.
     pub fn fill_normal<T: Element>(&mut self, out: &mut [T], mean: f64, std: f64) {
+        fill(out, |part| self.normals(part, mean, std));
+    }
+
+    // Not generic, so compiled in this crate: see `kernel::compiled`.
+
+    #[inline(never)]
+    fn uniforms(&mut self, out: &mut [f64], low: f64, width: f64) {
         for value in out {
-            *value = T::from_f64(mean + std * self.normal_f64());
+            *value = low + width * self.uniform_f64();
+        }
+    }
+
+    #[inline(never)]
+    fn normals(&mut self, out: &mut [f64], mean: f64, std: f64) {
+        for value in out {
+            *value = mean + std * self.normal_f64();
+        }
+    }
+}
+
+/// Fills `out` with what `draw` gives in f64, rounded once.
+fn fill<T: Element>(out: &mut [T], mut draw: impl FnMut(&mut [f64])) {
+    let mut drawn = [0.0; 64];
+    for part in out.chunks_mut(drawn.len()) {
+        let drawn = &mut drawn[..part.len()];
+        draw(drawn);
+        for (to, &from) in part.iter_mut().zip(&*drawn) {
+            *to = T::from_f64(from);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::engine::{BatchSource, TargetKind};
 use crate::error::{Error, Result};
-use crate::kernel::{Element, convert};
+use crate::kernel::{Element, convert, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::shape::{self, Times};
 use std::any::Any;
@@ -293,7 +293,7 @@ impl<T: Element> BatchSource<T> for Dataset {
                         .expect("the lengths were checked");
                 }
             }
-            Features::Values(values) => values.gather(rows, self.features, out),
+            Features::Values(values) => values.gather(context, rows, self.features, out),
         }
     }
 
@@ -307,13 +307,13 @@ impl<T: Element> BatchSource<T> for Dataset {
         }
     }
 
-    fn gather_values(&self, _: &Context, indices: &[usize], out: &mut [T]) {
+    fn gather_values(&self, context: &Context, indices: &[usize], out: &mut [T]) {
         let Some(Targets::Values { values, width }) = &self.targets else {
             panic!("Dataset::gather_values: the targets are not values");
         };
         self.check_gather("gather_values", indices, *width, out.len());
         let rows = indices.iter().map(|&sample| self.target_rows.range(sample, *width));
-        values.gather(rows, *width, out);
+        values.gather(context, rows, *width, out);
     }
 }
 
@@ -382,24 +382,19 @@ impl Values {
         }
     }
 
-    fn gather<T: Element>(&self, rows: impl Iterator<Item = Range<usize>>, width: usize, out: &mut [T]) {
-        match self {
-            Self::Single(values) => copy(values, rows, width, out),
-            Self::Double(values) => copy(values, rows, width, out),
-        }
-    }
-}
-
-/// Where both types are one the conversions cancel and the compiler leaves a copy.
-fn copy<F: Element, T: Element>(
-    from: &Tensor<F>,
-    rows: impl Iterator<Item = Range<usize>>,
-    width: usize,
-    out: &mut [T],
-) {
-    for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-        for (&value, out) in from.as_slice()[row].iter().zip(out) {
-            *out = T::from_f64(value.to_f64());
+    fn gather<T: Element>(
+        &self,
+        context: &Context,
+        rows: impl Iterator<Item = Range<usize>>,
+        width: usize,
+        out: &mut [T],
+    ) {
+        for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+            match self {
+                Self::Single(values) => convert::cast(context, &values.as_slice()[row], out),
+                Self::Double(values) => convert::cast(context, &values.as_slice()[row], out),
+            }
+            .expect("the lengths were checked");
         }
     }
 }
@@ -422,7 +417,8 @@ fn rows<'a>(operation: &'static str, what: &str, shape: &'a [usize]) -> Result<(
 }
 
 fn check_finite<T: Element>(what: &'static str, values: &Tensor<T>) -> Result<()> {
-    let Some(found) = values.as_slice().iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    let found = reduce::first_non_finite(&Context::portable()?, values.as_slice());
+    let Some(found) = found else { return Ok(()) };
     let width = values.len() / values.shape().first().map_or(1, |&len| len);
     Err(Error::NonFinite {
         what,

@@ -249,7 +249,7 @@ impl<T: Element> Run<'_, T> {
                     first_column: first,
                     out: gradient,
                 };
-                self.context.run(sums);
+                T::run(self.context, sums);
             }
             return;
         }

@@ -13,6 +13,7 @@
 //! NaN gives NaN: an input that is NaN an output, an output or a gradient that is NaN a gradient. ReLU keeps the sign
 //! of zero. A result depends on its own element alone, not on its place or the length.
 
+use super::compiled::compiled;
 use super::element::Element;
 use super::loops::{self, Binary, Unary};
 use super::math::{Elementary, Exp, Map, MapInPlace, Sigmoid, Tanh, check_length};
@@ -170,10 +171,10 @@ pub fn forward<T: Element>(
     check_length("activation::forward", "output", input.len(), output.len())?;
     match activation {
         Activation::Identity => output.copy_from_slice(input),
-        Activation::Exponential => context.run(Map { operation: Exp, input, output }),
-        Activation::Sigmoid => context.run(Map { operation: Sigmoid, input, output }),
-        Activation::Tanh => context.run(Map { operation: Tanh, input, output }),
-        Activation::Relu => context.run(Map { operation: Relu, input, output }),
+        Activation::Exponential => T::run(context, Map { operation: Exp, input, output }),
+        Activation::Sigmoid => T::run(context, Map { operation: Sigmoid, input, output }),
+        Activation::Tanh => T::run(context, Map { operation: Tanh, input, output }),
+        Activation::Relu => T::run(context, Map { operation: Relu, input, output }),
     }
     Ok(())
 }
@@ -182,10 +183,10 @@ pub fn forward<T: Element>(
 pub fn forward_in_place<T: Element>(context: &Context, activation: Activation, data: &mut [T]) {
     match activation {
         Activation::Identity => {}
-        Activation::Exponential => context.run(MapInPlace { operation: Exp, data }),
-        Activation::Sigmoid => context.run(MapInPlace { operation: Sigmoid, data }),
-        Activation::Tanh => context.run(MapInPlace { operation: Tanh, data }),
-        Activation::Relu => context.run(MapInPlace { operation: Relu, data }),
+        Activation::Exponential => T::run(context, MapInPlace { operation: Exp, data }),
+        Activation::Sigmoid => T::run(context, MapInPlace { operation: Sigmoid, data }),
+        Activation::Tanh => T::run(context, MapInPlace { operation: Tanh, data }),
+        Activation::Relu => T::run(context, MapInPlace { operation: Relu, data }),
     }
 }
 
@@ -206,11 +207,11 @@ pub fn backward<T: Element>(
     match activation {
         Activation::Identity => output.copy_from_slice(a),
         Activation::Exponential => {
-            context.run(Zip { operation: TimesDerivative::<EXPONENTIAL>, a, b, output });
+            T::run(context, Zip { operation: TimesDerivative::<EXPONENTIAL>, a, b, output });
         }
-        Activation::Sigmoid => context.run(Zip { operation: TimesDerivative::<SIGMOID>, a, b, output }),
-        Activation::Tanh => context.run(Zip { operation: TimesDerivative::<TANH>, a, b, output }),
-        Activation::Relu => context.run(Zip { operation: TimesDerivative::<RELU>, a, b, output }),
+        Activation::Sigmoid => T::run(context, Zip { operation: TimesDerivative::<SIGMOID>, a, b, output }),
+        Activation::Tanh => T::run(context, Zip { operation: TimesDerivative::<TANH>, a, b, output }),
+        Activation::Relu => T::run(context, Zip { operation: TimesDerivative::<RELU>, a, b, output }),
     }
     Ok(())
 }
@@ -230,13 +231,29 @@ pub fn backward_in_place<T: Element>(
     match activation {
         Activation::Identity => {}
         Activation::Exponential => {
-            context.run(ZipInPlace { operation: TimesDerivative::<EXPONENTIAL>, target, other });
+            T::run(context, ZipInPlace { operation: TimesDerivative::<EXPONENTIAL>, target, other });
         }
         Activation::Sigmoid => {
-            context.run(ZipInPlace { operation: TimesDerivative::<SIGMOID>, target, other });
+            T::run(context, ZipInPlace { operation: TimesDerivative::<SIGMOID>, target, other });
         }
-        Activation::Tanh => context.run(ZipInPlace { operation: TimesDerivative::<TANH>, target, other }),
-        Activation::Relu => context.run(ZipInPlace { operation: TimesDerivative::<RELU>, target, other }),
+        Activation::Tanh => T::run(context, ZipInPlace { operation: TimesDerivative::<TANH>, target, other }),
+        Activation::Relu => T::run(context, ZipInPlace { operation: TimesDerivative::<RELU>, target, other }),
     }
     Ok(())
+}
+
+compiled! {
+    Map<'a, Self, Relu>,
+    MapInPlace<'a, Self, Exp>,
+    MapInPlace<'a, Self, Sigmoid>,
+    MapInPlace<'a, Self, Tanh>,
+    MapInPlace<'a, Self, Relu>,
+    Zip<'a, Self, TimesDerivative<EXPONENTIAL>>,
+    Zip<'a, Self, TimesDerivative<SIGMOID>>,
+    Zip<'a, Self, TimesDerivative<TANH>>,
+    Zip<'a, Self, TimesDerivative<RELU>>,
+    ZipInPlace<'a, Self, TimesDerivative<EXPONENTIAL>>,
+    ZipInPlace<'a, Self, TimesDerivative<SIGMOID>>,
+    ZipInPlace<'a, Self, TimesDerivative<TANH>>,
+    ZipInPlace<'a, Self, TimesDerivative<RELU>>,
 }

@@ -1,6 +1,7 @@
 //! Bytes to floats, and one float to the other.
 
-use super::element::Element;
+use super::compiled::compiled;
+use super::element::{Element, Floats};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Simd};
@@ -47,7 +48,7 @@ pub fn bytes_to_floats<T: Element>(
     if out.len() != bytes.len() {
         return Err(Error::shape("bytes_to_floats", "out", bytes.len(), out.len()));
     }
-    context.run(BytesToFloats { bytes, scale, offset, out });
+    T::run(context, BytesToFloats { bytes, scale, offset, out });
     Ok(())
 }
 
@@ -71,6 +72,15 @@ pub fn cast<A: Element, B: Element>(context: &Context, input: &[A], out: &mut [B
     if out.len() != input.len() {
         return Err(Error::shape("cast", "out", input.len(), out.len()));
     }
-    context.run(Cast(input, out));
+    match A::floats(input) {
+        Floats::Single(input) => B::run(context, Cast(input, out)),
+        Floats::Double(input) => B::run(context, Cast(input, out)),
+    }
     Ok(())
+}
+
+compiled! {
+    BytesToFloats<'a, Self>,
+    Cast<'a, f32, Self>,
+    Cast<'a, f64, Self>,
 }

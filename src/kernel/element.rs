@@ -1,7 +1,7 @@
 //! The two floats that everything is generic over.
 
-use super::gemm::driver::Compiled;
 use super::math::Elementary;
+use super::{activation, convert, gemm, loss, math, reduce, softmax, update};
 use crate::simd::Scalar;
 use std::fmt;
 
@@ -49,10 +49,43 @@ impl Element for f64 {
     }
 }
 
+/// Elements as what they are.
+pub enum Floats<'a> {
+    Single(&'a [f32]),
+    Double(&'a [f64]),
+}
+
 mod sealed {
-    use super::{Compiled, Elementary, Scalar};
+    use super::{Elementary, Floats, Scalar, activation, convert, gemm, loss, math, reduce, softmax, update};
+
     /// What the crate needs of a float and nobody outside relies on.
-    pub trait Sealed: Scalar + Elementary + Compiled + num_traits::Float + num_traits::NumAssign {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    #[allow(private_bounds, reason = "sealed: nobody outside implements or names it")]
+    pub trait Sealed:
+        Scalar
+        + Elementary
+        + activation::Kernels
+        + convert::Kernels
+        + gemm::driver::Kernels
+        + loss::Kernels
+        + math::Kernels
+        + reduce::Kernels
+        + softmax::Kernels
+        + update::Kernels
+        + num_traits::Float
+        + num_traits::NumAssign
+    {
+        fn floats(x: &[Self]) -> Floats<'_>;
+    }
+
+    impl Sealed for f32 {
+        fn floats(x: &[f32]) -> Floats<'_> {
+            Floats::Single(x)
+        }
+    }
+
+    impl Sealed for f64 {
+        fn floats(x: &[f64]) -> Floats<'_> {
+            Floats::Double(x)
+        }
+    }
 }

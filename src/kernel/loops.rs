@@ -18,6 +18,17 @@ pub(crate) trait Binary<T: Element>: Copy {
     fn apply<S: Simd>(self, s: S, x: T::V<S>, y: T::V<S>) -> T::V<S>;
 }
 
+/// x itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Same;
+
+impl<T: Element> Unary<T> for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, x: T::V<S>) -> T::V<S> {
+        x
+    }
+}
+
 /// `output[i] = operation(input[i])`. The slices have one length.
 #[inline(always)]
 pub(crate) fn map<T: Element, S: Simd, O: Unary<T>>(s: S, operation: O, input: &[T], output: &mut [T]) {

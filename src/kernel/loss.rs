@@ -8,6 +8,7 @@
 //! NaN in a row gives NaN in its loss. All functions return [`Error::Argument`] if `width` is 0 and
 //! [`Error::Shape`] if a length is not `rows * width`, where `rows` is the length of `losses`.
 
+use super::compiled::compiled;
 use super::element::Element;
 use super::loops::{self, MaskOf};
 use super::math::Elementary;
@@ -178,15 +179,18 @@ pub fn mean_squared_error<T: Element>(
     let operands =
         [("prediction", prediction.len()), ("target", target.len()), ("d_prediction", d_prediction.len())];
     check("mean_squared_error", losses.len(), width, operands)?;
-    context.run(MeanOfTerms {
-        term: SquaredError,
-        x: prediction,
-        targets: target,
-        width,
-        factor: T::from_f64(2.0 * scale.to_f64() / width as f64),
-        losses,
-        gradient: Some(d_prediction),
-    });
+    T::run(
+        context,
+        MeanOfTerms {
+            term: SquaredError,
+            x: prediction,
+            targets: target,
+            width,
+            factor: T::from_f64(2.0 * scale.to_f64() / width as f64),
+            losses,
+            gradient: Some(d_prediction),
+        },
+    );
     Ok(())
 }
 
@@ -204,7 +208,10 @@ pub fn mean_squared_error_forward<T: Element>(
     let operands = [("prediction", prediction.len()), ("target", target.len())];
     check("mean_squared_error_forward", losses.len(), width, operands)?;
     let (term, factor) = (SquaredError, T::zero());
-    context.run(MeanOfTerms { term, x: prediction, targets: target, width, factor, losses, gradient: None });
+    T::run(
+        context,
+        MeanOfTerms { term, x: prediction, targets: target, width, factor, losses, gradient: None },
+    );
     Ok(())
 }
 
@@ -242,15 +249,18 @@ pub fn binary_cross_entropy_logits<T: Element>(
 ) -> Result<()> {
     let operands = [("logits", logits.len()), ("targets", targets.len()), ("d_logits", d_logits.len())];
     check("binary_cross_entropy_logits", losses.len(), width, operands)?;
-    context.run(MeanOfTerms {
-        term: BinaryCrossEntropy,
-        x: logits,
-        targets,
-        width,
-        factor: T::from_f64(scale.to_f64() / width as f64),
-        losses,
-        gradient: Some(d_logits),
-    });
+    T::run(
+        context,
+        MeanOfTerms {
+            term: BinaryCrossEntropy,
+            x: logits,
+            targets,
+            width,
+            factor: T::from_f64(scale.to_f64() / width as f64),
+            losses,
+            gradient: Some(d_logits),
+        },
+    );
     Ok(())
 }
 
@@ -268,7 +278,7 @@ pub fn binary_cross_entropy_logits_forward<T: Element>(
     let operands = [("logits", logits.len()), ("targets", targets.len())];
     check("binary_cross_entropy_logits_forward", losses.len(), width, operands)?;
     let (term, factor) = (BinaryCrossEntropy, T::zero());
-    context.run(MeanOfTerms { term, x: logits, targets, width, factor, losses, gradient: None });
+    T::run(context, MeanOfTerms { term, x: logits, targets, width, factor, losses, gradient: None });
     Ok(())
 }
 
@@ -515,7 +525,7 @@ pub fn cross_entropy_classes<T: Element>(
     check(OPERATION, losses.len(), width, [("logits", logits.len()), ("d_logits", d_logits.len())])?;
     check_classes(OPERATION, classes, losses.len(), width)?;
     let (targets, gradient) = (Classes(classes), Some(d_logits));
-    context.run(CrossEntropy { logits, targets, width, scale, losses, gradient });
+    T::run(context, CrossEntropy { logits, targets, width, scale, losses, gradient });
     Ok(())
 }
 
@@ -534,7 +544,7 @@ pub fn cross_entropy_classes_forward<T: Element>(
     check(OPERATION, losses.len(), width, [("logits", logits.len())])?;
     check_classes(OPERATION, classes, losses.len(), width)?;
     let targets = Classes(classes);
-    context.run(CrossEntropy { logits, targets, width, scale: T::zero(), losses, gradient: None });
+    T::run(context, CrossEntropy { logits, targets, width, scale: T::zero(), losses, gradient: None });
     Ok(())
 }
 
@@ -560,7 +570,7 @@ pub fn cross_entropy_soft<T: Element>(
     let operands = [("logits", logits.len()), ("targets", targets.len()), ("d_logits", d_logits.len())];
     check("cross_entropy_soft", losses.len(), width, operands)?;
     let (targets, gradient) = (Soft { targets, width }, Some(d_logits));
-    context.run(CrossEntropy { logits, targets, width, scale, losses, gradient });
+    T::run(context, CrossEntropy { logits, targets, width, scale, losses, gradient });
     Ok(())
 }
 
@@ -578,6 +588,13 @@ pub fn cross_entropy_soft_forward<T: Element>(
     let operands = [("logits", logits.len()), ("targets", targets.len())];
     check("cross_entropy_soft_forward", losses.len(), width, operands)?;
     let targets = Soft { targets, width };
-    context.run(CrossEntropy { logits, targets, width, scale: T::zero(), losses, gradient: None });
+    T::run(context, CrossEntropy { logits, targets, width, scale: T::zero(), losses, gradient: None });
     Ok(())
+}
+
+compiled! {
+    MeanOfTerms<'a, Self, SquaredError>,
+    MeanOfTerms<'a, Self, BinaryCrossEntropy>,
+    CrossEntropy<'a, Self, Classes<'a>>,
+    CrossEntropy<'a, Self, Soft<'a, Self>>,
 }

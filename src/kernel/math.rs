@@ -21,6 +21,7 @@
 //! NaN gives NaN, whose sign and payload are not specified. Nothing is flushed: subnormal inputs and results count.
 //! The coefficients are derived by `ci/coefficients.py`.
 
+use super::compiled::compiled;
 use super::element::Element;
 use super::loops::{self, Unary};
 use crate::context::Context;
@@ -381,7 +382,7 @@ macro_rules! functions {
         /// [`Error::Shape`] if the slices differ in length.
         pub fn $name<T: Element>(context: &Context, input: &[T], output: &mut [T]) -> Result<()> {
             check_length(stringify!($name), "output", input.len(), output.len())?;
-            context.run(Map { operation: $operation, input, output });
+            T::run(context, Map { operation: $operation, input, output });
             Ok(())
         }
     )*};
@@ -412,4 +413,13 @@ functions! {
     ///
     /// f32: all inputs. Largest error 1.34 ULP. `tanh(-0)` is -0.
     tanh, Tanh;
+}
+
+compiled! {
+    Map<'a, Self, Exp>,
+    Map<'a, Self, ExpM1>,
+    Map<'a, Self, Ln>,
+    Map<'a, Self, Ln1p>,
+    Map<'a, Self, Sigmoid>,
+    Map<'a, Self, Tanh>,
 }

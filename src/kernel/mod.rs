@@ -5,6 +5,7 @@
 //! products as the context's parallelism says.
 
 pub mod activation;
+mod compiled;
 pub mod convert;
 mod element;
 pub mod gemm;

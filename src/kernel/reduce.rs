@@ -5,24 +5,15 @@
 //! is summed in interleaved lanes that meet in a fixed tree; the chunks' sums are added in order, from zero. So
 //! the error grows with `length / 4096 + 64`, not with the length.
 
+use super::compiled::compiled;
 use super::element::Element;
-use super::loops::{self, Binary, MaskOf, Unary};
+use super::loops::{self, Binary, MaskOf, Same};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Mask, Simd, Vector};
 
 /// The elements of a chunk of a long sum: part of the order, never tuned.
 pub const SUM_CHUNK: usize = 4096;
-
-#[derive(Clone, Copy)]
-struct Same;
-
-impl<T: Element> Unary<T> for Same {
-    #[inline(always)]
-    fn apply<S: Simd>(self, _: S, x: T::V<S>) -> T::V<S> {
-        x
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Plus;
@@ -57,7 +48,7 @@ impl<T: Element> Kernel for Sum<'_, T> {
 /// # Ok::<(), gemmule::Error>(())
 /// ```
 pub fn sum<T: Element>(context: &Context, x: &[T]) -> T {
-    context.run(Sum(x))
+    T::run(context, Sum(x))
 }
 
 /// The mean of the elements: [`sum`] divided by their number.
@@ -112,12 +103,12 @@ pub fn dot<T: Element>(context: &Context, a: &[T], b: &[T]) -> Result<T> {
     if a.len() != b.len() {
         return Err(Error::shape("dot", "b", format_args!("{} elements, as in a", a.len()), b.len()));
     }
-    Ok(context.run(Dot(a, b)))
+    Ok(T::run(context, Dot(a, b)))
 }
 
 /// The sum of the squares: [`dot`] of `x` with itself. A square that overflows gives infinity.
 pub fn sum_squares<T: Element>(context: &Context, x: &[T]) -> T {
-    context.run(Dot(x, x))
+    T::run(context, Dot(x, x))
 }
 
 /// The largest element that is not NaN (minus infinity if there is none), and whether there is a NaN.
@@ -160,7 +151,7 @@ pub fn max<T: Element>(context: &Context, x: &[T]) -> Result<T> {
     if x.is_empty() {
         return Err(Error::argument("max", "x", "at least one element", "none"));
     }
-    Ok(context.run(Max(x)))
+    Ok(T::run(context, Max(x)))
 }
 
 struct ArgmaxRows<'a, T> {
@@ -220,7 +211,7 @@ pub fn argmax_rows<T: Element>(context: &Context, input: &[T], width: usize, out
         return Err(Error::argument("argmax_rows", "width", format_args!("at most {}", u32::MAX), width));
     }
     check_rows("argmax_rows", "input", input.len(), out.len(), width)?;
-    context.run(ArgmaxRows { input, width, out });
+    T::run(context, ArgmaxRows { input, width, out });
     Ok(())
 }
 
@@ -337,7 +328,7 @@ pub fn column_sums<T: Element>(context: &Context, input: &[T], width: usize, out
         return Err(Error::shape("column_sums", "out", width, out.len()));
     }
     let rows = whole_rows("column_sums", "input", input.len(), width)?;
-    context.run(ColumnSums { input, rows, row_stride: width, first_column: 0, out });
+    T::run(context, ColumnSums { input, rows, row_stride: width, first_column: 0, out });
     Ok(())
 }
 
@@ -376,7 +367,7 @@ pub fn add_row<T: Element>(context: &Context, bias: &[T], data: &mut [T], width:
         return Err(Error::shape("add_row", "bias", width, bias.len()));
     }
     whole_rows("add_row", "data", data.len(), width)?;
-    context.run(AddRow { bias, data });
+    T::run(context, AddRow { bias, data });
     Ok(())
 }
 
@@ -410,5 +401,15 @@ impl<T: Element> Kernel for FirstNonFinite<'_, T> {
 
 /// The index of the first element that is NaN or infinite.
 pub fn first_non_finite<T: Element>(context: &Context, x: &[T]) -> Option<usize> {
-    context.run(FirstNonFinite(x))
+    T::run(context, FirstNonFinite(x))
+}
+
+compiled! {
+    Sum<'a, Self>,
+    Dot<'a, Self>,
+    Max<'a, Self>,
+    ArgmaxRows<'a, Self>,
+    ColumnSums<'a, Self>,
+    AddRow<'a, Self>,
+    FirstNonFinite<'a, Self>,
 }

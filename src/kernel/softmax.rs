@@ -22,42 +22,16 @@
 //! have no softmax; beside finite elements -infinity just has the weight 0. `log_sum_exp` has a value there: +infinity,
 //! and -infinity for the row of -infinity.
 
+use super::compiled::compiled;
 use super::element::Element;
-use super::loops::{self, Binary, Unary, tree_sum};
+use super::loops::{self, Binary, MaskOf, Same, Unary, first_lanes, tree_max, tree_sum};
 use super::math::{Elementary, check_length};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::simd::{Kernel, Scalar, Simd, Vector};
-
-type MaskOf<T, S> = <<T as Scalar>::V<S> as Vector<T, S>>::Mask;
+use crate::simd::{Kernel, Simd, Vector};
 
 /// Elements that are summed before they are added to the rest.
 const CHUNK: usize = 1024;
-
-/// True in the first `count` lanes.
-#[inline(always)]
-fn first_lanes<T: Element, S: Simd>(s: S, count: usize) -> MaskOf<T, S> {
-    let mut numbers = [T::zero(); 16];
-    for i in 1..16 {
-        numbers[i] = numbers[i - 1] + T::one();
-    }
-    T::V::<S>::splat(s, T::from_f64(count as f64)).greater(T::V::<S>::load(s, &numbers))
-}
-
-/// The largest lane.
-#[inline(always)]
-fn tree_max<T: Element, S: Simd>(v: T::V<S>) -> T {
-    let mut lanes = [T::zero(); 16];
-    v.store(&mut lanes);
-    let mut half = T::V::<S>::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
 
 /// The largest element; any element at all if one is NaN; -infinity if there is none.
 #[inline(always)]
@@ -355,17 +329,6 @@ impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
     }
 }
 
-/// x itself.
-#[derive(Clone, Copy)]
-struct Same;
-
-impl<T: Element> Unary<T> for Same {
-    #[inline(always)]
-    fn apply<S: Simd>(self, _: S, x: T::V<S>) -> T::V<S> {
-        x
-    }
-}
-
 /// Checks that `length` elements are whole rows; returns their number.
 fn check_rows(operation: &'static str, what: &'static str, length: usize, width: usize) -> Result<usize> {
     if width == 0 {
@@ -386,7 +349,7 @@ fn check_rows(operation: &'static str, what: &'static str, length: usize, width:
 pub fn forward<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::forward", "input", input.len(), width)?;
     check_length("softmax::forward", "output", input.len(), output.len())?;
-    context.run(Softmax { input, output, width });
+    T::run(context, Softmax { input, output, width });
     Ok(())
 }
 
@@ -397,7 +360,7 @@ pub fn forward<T: Element>(context: &Context, input: &[T], output: &mut [T], wid
 pub fn log_softmax<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::log_softmax", "input", input.len(), width)?;
     check_length("softmax::log_softmax", "output", input.len(), output.len())?;
-    context.run(Rows { operation: LogSoftmax, input, output, width, output_width: width });
+    T::run(context, Rows { operation: LogSoftmax, input, output, width, output_width: width });
     Ok(())
 }
 
@@ -408,7 +371,7 @@ pub fn log_softmax<T: Element>(context: &Context, input: &[T], output: &mut [T],
 pub fn log_sum_exp<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     let rows = check_rows("softmax::log_sum_exp", "input", input.len(), width)?;
     check_length("softmax::log_sum_exp", "output", rows, output.len())?;
-    context.run(Rows { operation: LogSumExp, input, output, width, output_width: 1 });
+    T::run(context, Rows { operation: LogSumExp, input, output, width, output_width: 1 });
     Ok(())
 }
 
@@ -426,7 +389,7 @@ pub fn backward<T: Element>(
     check_rows("softmax::backward", "output", output.len(), width)?;
     check_length("softmax::backward", "d_output", output.len(), d_output.len())?;
     check_length("softmax::backward", "d_input", output.len(), d_input.len())?;
-    context.run(Backward::<T, false> { output, d_output, d_input, width });
+    T::run(context, Backward::<T, false> { output, d_output, d_input, width });
     Ok(())
 }
 
@@ -444,6 +407,14 @@ pub fn log_softmax_backward<T: Element>(
     check_rows("softmax::log_softmax_backward", "output", output.len(), width)?;
     check_length("softmax::log_softmax_backward", "d_output", output.len(), d_output.len())?;
     check_length("softmax::log_softmax_backward", "d_input", output.len(), d_input.len())?;
-    context.run(Backward::<T, true> { output, d_output, d_input, width });
+    T::run(context, Backward::<T, true> { output, d_output, d_input, width });
     Ok(())
+}
+
+compiled! {
+    Softmax<'a, Self>,
+    Rows<'a, Self, LogSoftmax>,
+    Rows<'a, Self, LogSumExp>,
+    Backward<'a, Self, false>,
+    Backward<'a, Self, true>,
 }

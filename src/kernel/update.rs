@@ -5,6 +5,7 @@
 //! element alone, so arrays may be cut anywhere. Each function also says whether every gradient and everything
 //! written is finite, which costs one instruction per vector; the update has then been made all the same.
 
+use super::compiled::compiled;
 use super::element::Element;
 use super::loops::{self, Update};
 use crate::context::Context;
@@ -114,7 +115,7 @@ pub fn sgd<T: Element>(
         minus_rate: T::from_f64(-step.learning_rate),
         weight_decay: T::from_f64(step.weight_decay),
     };
-    Ok(context.run(Run { operation, state, gradients }))
+    Ok(T::run(context, Run { operation, state, gradients }))
 }
 
 /// Gradient descent with momentum: see [`momentum`].
@@ -208,7 +209,7 @@ pub fn momentum<T: Element>(
         weight_decay: T::from_f64(step.weight_decay),
         first_step,
     };
-    Ok(context.run(Run { operation, state, gradients }))
+    Ok(T::run(context, Run { operation, state, gradients }))
 }
 
 /// One step of Adam: see [`adam`].
@@ -342,5 +343,11 @@ pub fn adam<T: Element>(
         weight_decay: T::from_f64(step.weight_decay),
         inverse_root: T::from_f64(step.inverse_root),
     };
-    Ok(context.run(Run { operation, state, gradients }))
+    Ok(T::run(context, Run { operation, state, gradients }))
+}
+
+compiled! {
+    Run<'a, Self, SgdUpdate<Self>, 1>,
+    Run<'a, Self, MomentumUpdate<Self>, 2>,
+    Run<'a, Self, AdamUpdate<Self>, 3>,
 }

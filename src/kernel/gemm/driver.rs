@@ -22,6 +22,7 @@ use super::view::{Layout, MatMut, MatRef};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
+use crate::kernel::compiled::{Job, compiled};
 use crate::kernel::element::Element;
 use crate::parallel;
 use std::cell::Cell;
@@ -194,8 +195,7 @@ impl Plan {
         tile: usize,
         member: usize,
     ) {
-        // SAFETY: passed on.
-        unsafe { T::run_tile_of(self, context, o, phase, tile, member) };
+        T::run(context, PlanTile { plan: self, operands: o, phase, tile, member });
     }
 
     /// [`Plan::run`], where it is compiled.
@@ -395,46 +395,27 @@ impl Plan {
     }
 }
 
-/// Compiles all that a tile runs inside this crate, once for each element type.
-///
-/// Generic code is compiled in the crate that calls it, with that crate's optimisation level: a user's debug build
-/// would run its own unoptimised copy of the kernels, whatever it sets for this package.
-pub trait Compiled: Sized {
-    /// [`Plan::run`].
-    ///
-    /// # Safety
-    /// As [`Plan::run`].
-    unsafe fn run_tile_of(
-        plan: &Plan,
-        context: &Context,
-        operands: &Operands<Self>,
-        phase: usize,
-        tile: usize,
-        member: usize,
-    );
+/// One tile of one phase. Made by [`Plan::run`] alone, whose caller vouches for it.
+struct PlanTile<'a, T> {
+    plan: &'a Plan,
+    operands: &'a Operands<T>,
+    phase: usize,
+    tile: usize,
+    member: usize,
 }
 
-macro_rules! compiled {
-    ($element:ty) => {
-        impl Compiled for $element {
-            #[inline(never)]
-            unsafe fn run_tile_of(
-                plan: &Plan,
-                context: &Context,
-                operands: &Operands<Self>,
-                phase: usize,
-                tile: usize,
-                member: usize,
-            ) {
-                // SAFETY: passed on.
-                unsafe { plan.run_here(context, operands, phase, tile, member) };
-            }
-        }
-    };
+impl<T: Element> Job for PlanTile<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run_here(self, context: &Context) {
+        // SAFETY: see the type.
+        unsafe { self.plan.run_here(context, self.operands, self.phase, self.tile, self.member) };
+    }
 }
 
-compiled!(f32);
-compiled!(f64);
+compiled! {
+    PlanTile<'a, Self>,
+}
 
 impl<T> Operands<T> {
     fn has_epilogue(&self) -> bool {
@@ -523,6 +504,15 @@ fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> 
     }
     let bytes =
         len.checked_mul(size_of::<T>()).ok_or_else(|| Error::overflow("gemm", "the packing buffer"))?;
+    let mut buffer = take_workspace(bytes)?;
+    let start = buffer.as_ptr().align_offset(64);
+    let result = body(buffer[start..].as_mut_ptr().cast());
+    let _ = WORKSPACE.try_with(|workspace| workspace.set(buffer));
+    Ok(result)
+}
+
+/// Room for `bytes` and an alignment to 64.
+fn take_workspace(bytes: usize) -> Result<Vec<f64>> {
     let words = bytes.div_ceil(8) + 8;
     // Without `try_`, a product in the destructor of another thread-local value would panic.
     let mut buffer = WORKSPACE.try_with(Cell::take).unwrap_or_default();
@@ -533,8 +523,5 @@ fn with_workspace<T: Element, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> 
             .map_err(|_| Error::OutOfMemory { what: "gemm's packing buffer", bytes })?;
         buffer.resize(words, 0.0);
     }
-    let start = buffer.as_ptr().align_offset(64);
-    let result = body(buffer[start..].as_mut_ptr().cast());
-    let _ = WORKSPACE.try_with(|workspace| workspace.set(buffer));
-    Ok(result)
+    Ok(buffer)
 }

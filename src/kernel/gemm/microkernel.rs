@@ -17,7 +17,7 @@ use super::blocking::{MAX_ROWS, MAX_VECTORS, register_tile};
 use crate::context::Context;
 use crate::kernel::activation::Activation;
 use crate::kernel::element::Element;
-use crate::simd::{Kernel, Simd, Vector};
+use crate::simd::{Kernel, Simd, Vector, read};
 
 /// One register tile of one chunk of K.
 #[derive(Clone, Copy)]
@@ -90,7 +90,7 @@ unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const TAIL
         }
         for (i, acc_row) in acc.iter_mut().enumerate() {
             // SAFETY: the caller vouches for MR rows of column k of A.
-            let factor = T::V::<S>::splat(s, unsafe { *a.offset(i as isize * t.a_row_stride) });
+            let factor = T::V::<S>::splat(s, unsafe { read(a.wrapping_offset(i as isize * t.a_row_stride)) });
             for (sum, vector) in acc_row.iter_mut().zip(row) {
                 *sum = factor.mul_add(vector, *sum);
             }
@@ -134,7 +134,7 @@ unsafe fn load<T: Element, S: Simd>(s: S, from: *const T, tail: bool, count: usi
 type TileFn<T> = fn(&Context, &Tile<T>);
 
 fn call<T: Element, const MR: usize, const NV: usize, const TAIL: bool>(context: &Context, tile: &Tile<T>) {
-    context.run(TileKernel::<T, MR, NV, TAIL>(tile));
+    context.run_here(TileKernel::<T, MR, NV, TAIL>(tile));
 }
 
 /// Every shape: by rows - 1, vectors - 1, and whether the last vector is cut.
@@ -211,5 +211,5 @@ impl<T: Element> Kernel for EpilogueKernel<'_, T> {
 /// As [`run_tile`] for C; `bias` is null or valid for the tile's columns, `output` null or valid for the tile's
 /// elements at its strides.
 pub(crate) unsafe fn run_epilogue<T: Element>(context: &Context, tile: &Tile<T>, epilogue: &TileEpilogue<T>) {
-    context.run(EpilogueKernel(tile, epilogue));
+    context.run_here(EpilogueKernel(tile, epilogue));
 }
