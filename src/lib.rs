@@ -56,14 +56,14 @@
 //!
 //! # Unoptimised builds
 //!
-//! Without optimisation the crate is many times slower. Generic code is compiled in the crate that uses it, so a fast
-//! debug build needs both:
+//! Without optimisation the crate is many times slower. All kernels are compiled in this crate, so a debug build is
+//! nearly as fast as a release build with:
 //!
 //! ```toml
-//! [profile.dev]
-//! opt-level = 3 # layers, elementwise kernels and the engine
 //! [profile.dev.package.gemmule]
-//! opt-level = 3 # the matrix product
+//! opt-level = 3
+//! [profile.dev.package.libm] # only for f64: its exponentials and logarithms
+//! opt-level = 3
 //! ```
 
 mod context;
