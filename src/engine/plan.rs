@@ -285,7 +285,8 @@ impl Maker<'_> {
             .filter(|&bytes| bytes <= isize::MAX as usize)
             .ok_or_else(|| Error::overflow("plan", format!("a batch of {} x {widest}", self.batch)))?;
         // The number of phases grows with the batch: one that memory cannot hold is refused before they are made.
-        AlignedBuffer::<T>::try_zeroed(self.batch * widest).map(|_| ())
+        // Looked at, or the compiler leaves out an allocation that nobody uses, and with it the refusal.
+        AlignedBuffer::<T>::try_zeroed(self.batch * widest).map(|buffer| drop(std::hint::black_box(buffer)))
     }
 
     /// A buffer of so many elements per sample, live from the next phase.

@@ -96,7 +96,7 @@ impl Plan {
         let pack_b = m > 0
             && n > 1
             && k > 0
-            && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 4096));
+            && (b.col_stride != 1 || (m >= 96 && k >= 64 && bytes(b.row_stride) >= 1280));
         // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a = k > 1 && a.col_stride != 1 && m > 1 && vectors > blocking.tile_vectors;
         let outer = Parts::new(vectors.max(1), if pack_b { blocking.block_vectors } else { vectors.max(1) });
