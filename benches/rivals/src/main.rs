@@ -23,7 +23,7 @@ use libraries::{Kind, Real, Settings};
 use process::Process;
 use shapes::Shape;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use table::{Round, Row};
@@ -152,7 +152,7 @@ fn run<T: Real>(options: &Options) -> Result<(), String> {
     let mut text = introduction::<T>(options, settings, &cores, &workers, &left_out);
     text += &table::header(&kinds);
     text.push('\n');
-    print!("{text}");
+    print(&text)?;
 
     let mut bandwidth = None;
     let mut ahead = 0;
@@ -160,18 +160,25 @@ fn run<T: Real>(options: &Options) -> Result<(), String> {
         let rounds = measure::<T>(shape, options, settings, &mut workers, &mut bandwidth)?;
         let row = Row::new(shape, size_of::<T>(), &rounds);
         ahead += usize::from(row.ahead());
-        let line = row.line(&kinds);
-        println!("{line}");
+        let line = row.line(&kinds) + "\n";
+        print(&line)?;
         text += &line;
-        text.push('\n');
     }
     let summary = format!("\nAt least as fast as the best rival: {ahead} of {}.\n", shapes.len());
-    print!("{summary}");
+    print(&summary)?;
     if let Some((path, file)) = &mut record {
         let written = file.write_all(format!("{text}{summary}\n").as_bytes());
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// `print!` would panic where the reader has gone.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot print: {error}"))
 }
 
 /// Checks every library's answer, then times all in turn. The turns begin with another library each round, so that none
