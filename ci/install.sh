@@ -20,6 +20,8 @@ done
 
 # AArch64 tests: a linker, its C library, an emulator, and a compiler with the target's standard library.
 packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static rustc-web libstd-rust-web-dev:arm64)
+# Netlib's testers of BLAS, and Netlib's BLAS, which they need behind what they test.
+packages+=(libblas-test libblas3)
 
 installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -40,6 +42,6 @@ fi
 for package in "${packages[@]}"; do
     installed "$package" || fail "$package is not installed"
 done
-for tool in aarch64-linux-gnu-gcc qemu-aarch64-static /usr/bin/rustc timeout grep awk stat; do
+for tool in aarch64-linux-gnu-gcc qemu-aarch64-static /usr/bin/rustc cc timeout grep awk sed stat realpath; do
     command -v "$tool" >/dev/null || fail "$tool is missing"
 done
