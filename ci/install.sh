@@ -22,6 +22,8 @@ done
 packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static rustc-web libstd-rust-web-dev:arm64)
 # Netlib's testers of BLAS, and Netlib's BLAS, which they need behind what they test.
 packages+=(libblas-test libblas3)
+# A BLAS for the feature `cblas`: the library and the name that a linker looks for.
+packages+=(libopenblas0-pthread libopenblas-pthread-dev)
 
 installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -42,6 +44,6 @@ fi
 for package in "${packages[@]}"; do
     installed "$package" || fail "$package is not installed"
 done
-for tool in aarch64-linux-gnu-gcc qemu-aarch64-static /usr/bin/rustc cc timeout grep awk sed stat realpath; do
+for tool in aarch64-linux-gnu-gcc qemu-aarch64-static /usr/bin/rustc cc ldd timeout grep awk sed stat realpath; do
     command -v "$tool" >/dev/null || fail "$tool is missing"
 done

@@ -53,6 +53,10 @@
 //! | --- | --- | --- |
 //! | `rayon` | yes | threads |
 //! | `gzip` | yes | reading compressed IDX files |
+//! | `matrixmultiply` | no | [`Backend::Matrixmultiply`]: products by that crate, for contexts that ask for it |
+//! | `cblas` | no | [`Backend::Cblas`]: products by the BLAS that the binary links, for contexts that ask for it |
+//!
+//! A feature adds: no result, no bit and no type is another one with it.
 //!
 //! # Unoptimised builds
 //!
@@ -83,7 +87,7 @@ mod simd;
 mod tensor;
 pub mod train;
 
-pub use context::{Context, Parallelism};
+pub use context::{Backend, Context, Parallelism};
 pub use engine::{BatchSource, TargetKind};
 pub use error::{Error, Result};
 pub use kernel::Element;

@@ -1,5 +1,6 @@
 //! What this build runs on.
 
+use crate::context::Backend;
 use crate::error::Result;
 use crate::kernel::gemm::blocking::Blocking;
 use crate::parallel::available_threads;
@@ -26,6 +27,8 @@ pub struct RuntimeInfo {
     pub threads: usize,
     /// The f32 matrix kernel, for example `f32-gemm-6x64-avx512`.
     pub gemm_kernel: String,
+    /// What [`Context::with_backend`](crate::Context::with_backend) takes in this build; the first is the default.
+    pub backends: Vec<Backend>,
     /// The crate features that are on.
     pub features: Vec<&'static str>,
 }
@@ -42,7 +45,12 @@ pub struct RuntimeInfo {
 pub fn runtime_info() -> Result<RuntimeInfo> {
     let isa = Isa::detect()?;
     let tile = Blocking::of(isa);
-    let features = [("rayon", cfg!(feature = "rayon")), ("gzip", cfg!(feature = "gzip"))];
+    let features = [
+        ("rayon", cfg!(feature = "rayon")),
+        ("gzip", cfg!(feature = "gzip")),
+        ("matrixmultiply", Backend::Matrixmultiply.is_available()),
+        ("cblas", Backend::Cblas.is_available()),
+    ];
     Ok(RuntimeInfo {
         version: env!("CARGO_PKG_VERSION"),
         rustc: env!("GEMMULE_RUSTC"),
@@ -52,6 +60,7 @@ pub fn runtime_info() -> Result<RuntimeInfo> {
         available: Isa::available().collect(),
         threads: if cfg!(feature = "rayon") { available_threads() } else { 1 },
         gemm_kernel: format!("f32-gemm-{}x{}-{isa}", tile.tile_rows, 16 * tile.tile_vectors),
+        backends: Backend::available().collect(),
         features: features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),
     })
 }
@@ -63,6 +72,8 @@ impl fmt::Display for RuntimeInfo {
         writeln!(f, "isa      {} (available: {})", self.isa, available.join(", "))?;
         writeln!(f, "gemm     {}", self.gemm_kernel)?;
         writeln!(f, "threads  {}", self.threads)?;
+        let backends: Vec<_> = self.backends.iter().map(|backend| backend.name()).collect();
+        writeln!(f, "backends {} (default: {})", backends.join(", "), Backend::default())?;
         write!(
             f,
             "features {}",

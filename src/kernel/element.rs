@@ -65,6 +65,7 @@ mod sealed {
         + Elementary
         + activation::Kernels
         + convert::Kernels
+        + gemm::backend::Libraries
         + gemm::driver::Kernels
         + loss::Kernels
         + math::Kernels

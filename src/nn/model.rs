@@ -1,7 +1,7 @@
 //! A built model: parameters with names, and the steps that use them.
 
 use super::init;
-use crate::context::Context;
+use crate::context::{Backend, Context};
 use crate::engine::{BatchSource, Engine, Graph, Loss, Parameter, TargetKind, Task};
 use crate::environment;
 use crate::error::{Error, Result};
@@ -38,6 +38,11 @@ pub(crate) struct Score<T> {
 impl<T: Element> Model<T> {
     pub(crate) fn new(context: Context, graph: Graph, seed: u64) -> Result<Self> {
         environment::check("build")?;
+        // Its products are pieces of the engine's phases: a choice that nothing would heed is refused.
+        if context.backend() != Backend::Native {
+            let expected = "native: models run products of their own";
+            return Err(Error::argument("build", "backend of the context", expected, context.backend()));
+        }
         let mut engine = Engine::new(context, graph)?;
         let parameters = engine.graph().parameters.clone();
         let rng = Rng::new(seed).stream(purpose::INIT);

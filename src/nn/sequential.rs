@@ -59,7 +59,8 @@ impl Sequential {
     /// A model with parameters drawn from `seed`, on the instruction set and with the parallelism of `context`.
     ///
     /// # Errors
-    /// As [`build`](Self::build).
+    /// As [`build`](Self::build); [`Error::Argument`] if the context has another backend than
+    /// [`Backend::Native`](crate::Backend).
     pub fn build_with<T: Element>(&self, context: Context, seed: u64) -> Result<Model<T>> {
         Model::new(context, self.lower()?, seed)
     }

@@ -38,13 +38,15 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const SOURCE_NAMES: [&str; 3] = ["source", "BatchSource", "TargetKind"];
 
 /// Where `unsafe` may stand: whole folders end with a slash.
-const UNSAFE: [&str; 11] = [
+const UNSAFE: [&str; 12] = [
     "simd/",
     "parallel/",
     "kernel/gemm/view.rs",
     "kernel/gemm/pack.rs",
     "kernel/gemm/microkernel.rs",
     "kernel/gemm/driver.rs",
+    // Calls other libraries with pointers.
+    "kernel/gemm/backend.rs",
     "kernel/gemm/small.rs",
     // Runs single tiles of the driver, to see which elements each owns.
     "kernel/gemm/tests.rs",
@@ -58,6 +60,13 @@ const RAYON: [&str; 2] = ["parallel/mod.rs", "parallel/tests.rs"];
 
 /// Where `feature = "rayon"` may be asked: where it decides, and where it is reported.
 const RAYON_FEATURE: [&str; 2] = ["parallel/", "runtime.rs"];
+
+/// Other libraries for products: the one file that knows each, and where their features may be asked. What a context
+/// chooses must mean the same in every build.
+const LIBRARIES: [&str; 2] = ["matrixmultiply", "cblas_sys"];
+const LIBRARY_FEATURES: [&str; 2] = ["matrixmultiply", "cblas"];
+const LIBRARY_CALLS: &str = "kernel/gemm/backend.rs";
+const LIBRARY_CHOICE: [&str; 2] = ["context.rs", LIBRARY_CALLS];
 
 /// Lines of a file.
 const LONGEST: usize = 600;
@@ -258,11 +267,19 @@ fn words(file: &File, tokens: &[Token], report: &mut impl FnMut(usize, String)) 
         if is_rayon && !stands_in(&file.path, &RAYON) {
             report(token.line, format!("only src/{} knows rayon", RAYON[0]));
         }
-        let asks = token.is_word("feature")
-            && tokens.get(at + 1).is_some_and(|it| it.is_mark('='))
-            && tokens.get(at + 2).is_some_and(|it| it.kind == Kind::Text("rayon".to_owned()));
-        if asks && !stands_in(&file.path, &RAYON_FEATURE) {
+        if token.word().is_some_and(|word| LIBRARIES.contains(&word)) && file.path != LIBRARY_CALLS {
+            report(token.line, format!("only src/{LIBRARY_CALLS} knows other libraries for products"));
+        }
+        let asks = |feature: &str| {
+            token.is_word("feature")
+                && tokens.get(at + 1).is_some_and(|it| it.is_mark('='))
+                && tokens.get(at + 2).is_some_and(|it| it.kind == Kind::Text(feature.to_owned()))
+        };
+        if asks("rayon") && !stands_in(&file.path, &RAYON_FEATURE) {
             report(token.line, "the feature `rayon` is decided in src/parallel/".to_owned());
+        }
+        if LIBRARY_FEATURES.into_iter().any(asks) && !stands_in(&file.path, &LIBRARY_CHOICE) {
+            report(token.line, "features for products are decided in src/context.rs".to_owned());
         }
     }
 }
@@ -375,6 +392,20 @@ mod tests {
         bad("kernel/mod.rs", "include!(\"../nn/x.rs\");", "folder tree");
         good("kernel/mod.rs", "#![doc = include_str!(\"x.md\")]");
         bad("surprise/mod.rs", "", "`surprise` is in no layer");
+    }
+
+    #[test]
+    fn other_libraries_are_known_in_one_file() {
+        good("kernel/gemm/backend.rs", "#[cfg(feature = \"cblas\")] const F: F = cblas_sys::cblas_sgemm;");
+        good("kernel/gemm/backend.rs", "#[cfg(feature = \"matrixmultiply\")] use matrixmultiply::sgemm;");
+        good(
+            "context.rs",
+            "const A: [bool; 2] = [cfg!(feature = \"cblas\"), cfg!(feature = \"matrixmultiply\")];",
+        );
+        bad("kernel/gemm/mod.rs", "use matrixmultiply::dgemm;", "other libraries");
+        bad("engine/run.rs", "fn f() { cblas_sys::cblas_sgemm(); }", "other libraries");
+        bad("kernel/gemm/mod.rs", "#[cfg(feature = \"cblas\")] fn f() {}", "src/context.rs");
+        bad("runtime.rs", "const A: bool = cfg!(feature = \"matrixmultiply\");", "src/context.rs");
     }
 
     #[test]

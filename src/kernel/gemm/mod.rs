@@ -15,6 +15,8 @@
 //! With alpha = 0 or k = 0 there is no chunk: A and B are not read. Front: this file checks and decides how many
 //! threads. Middle: `driver` cuts into phases and tiles. Back: `microkernel`, one body for every instruction set.
 
+#[allow(unsafe_code, reason = "other libraries take pointers")]
+pub(crate) mod backend;
 pub(crate) mod blocking;
 #[allow(unsafe_code, reason = "tiles of C are shared among threads through pointers")]
 pub(crate) mod driver;
@@ -83,7 +85,8 @@ impl<T> Default for Epilogue<'_, T> {
 /// C = alpha A B + beta C, for A (m x k), B (k x n) and C (m x n) with any strides.
 ///
 /// The module describes the order of the sums. beta = 0 never reads C; alpha = 0 or k = 0 never reads A and B. With
-/// [`Parallelism::Auto`](crate::Parallelism) large products run on several threads, with the same bits.
+/// [`Parallelism::Auto`](crate::Parallelism) large products run on several threads, with the same bits. Another
+/// [`Backend`](crate::Backend) of the context has sums in an order of its own.
 ///
 /// ```
 /// use gemmule::{Context, MatMut, MatRef, gemm};
@@ -166,5 +169,8 @@ pub fn gemm_with<T: Element>(
     } else {
         parallel::limit(context.parallelism()).min((work / WORK_PER_THREAD) as usize)
     };
+    if backend::product(context, alpha, a, b, beta, c, epilogue, width)? {
+        return Ok(());
+    }
     driver::product(context, alpha, a, b, beta, c, epilogue, width, None)
 }
