@@ -37,7 +37,7 @@ at_most 20
 at_most 9 --no-default-features
 
 # A crate that compiles C says so with a build dependency; benches and tests need no C compiler either.
-for arguments in "" --no-default-features; do
+for arguments in "" --no-default-features --all-features; do
     list=$(crates normal,build,dev ${arguments:+"$arguments"})
     ! grep -E '^(cc|cmake|bindgen|pkg-config|vcpkg|nasm-rs) v' <<<"$list" || fail "a dependency compiles or looks for C"
 done
