@@ -92,10 +92,10 @@ pub use engine::{BatchSource, TargetKind};
 pub use error::{Error, Result};
 pub use kernel::Element;
 pub use kernel::gemm::view::{MatMut, MatRef};
-pub use kernel::gemm::{Epilogue, gemm, gemm_with};
+pub use kernel::gemm::{Epilogue, TileFunction, gemm, gemm_with};
 pub use parallel::available_threads;
 pub use runtime::{RuntimeInfo, runtime_info};
-pub use simd::Isa;
+pub use simd::{Caches, Isa};
 pub use tensor::Tensor;
 
 // The examples of the README compile, and run where they are not marked otherwise.

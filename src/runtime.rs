@@ -2,9 +2,9 @@
 
 use crate::context::Backend;
 use crate::error::Result;
-use crate::kernel::gemm::blocking::Blocking;
+use crate::kernel::gemm::blocking::register_tile;
 use crate::parallel::available_threads;
-use crate::simd::Isa;
+use crate::simd::{Caches, Isa};
 use std::fmt;
 
 /// What this build runs on: compiler, target, instruction sets, threads.
@@ -23,6 +23,8 @@ pub struct RuntimeInfo {
     pub isa: Isa,
     /// All that this CPU has, the fastest first.
     pub available: Vec<Isa>,
+    /// The caches of a core, which the block sizes of products follow.
+    pub caches: Caches,
     /// The most threads that [`Parallelism::Auto`](crate::Parallelism::Auto) uses; 1 without the `rayon` feature.
     pub threads: usize,
     /// The f32 matrix kernel, for example `f32-gemm-6x64-avx512`.
@@ -44,7 +46,7 @@ pub struct RuntimeInfo {
 /// [`Error::Isa`](crate::Error::Isa) if `GEMMULE_ISA` is unknown or this CPU lacks it.
 pub fn runtime_info() -> Result<RuntimeInfo> {
     let isa = Isa::detect()?;
-    let tile = Blocking::of(isa);
+    let tile = register_tile(isa);
     let features = [
         ("rayon", cfg!(feature = "rayon")),
         ("gzip", cfg!(feature = "gzip")),
@@ -58,8 +60,9 @@ pub fn runtime_info() -> Result<RuntimeInfo> {
         optimized: env!("GEMMULE_OPT_LEVEL") != "0",
         isa,
         available: Isa::available().collect(),
+        caches: Caches::detect(),
         threads: if cfg!(feature = "rayon") { available_threads() } else { 1 },
-        gemm_kernel: format!("f32-gemm-{}x{}-{isa}", tile.tile_rows, 16 * tile.tile_vectors),
+        gemm_kernel: format!("f32-gemm-{}x{}-{isa}", tile.0, 16 * tile.1),
         backends: Backend::available().collect(),
         features: features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),
     })
@@ -71,6 +74,8 @@ impl fmt::Display for RuntimeInfo {
         writeln!(f, "gemmule {} ({}, {})", self.version, self.rustc, self.target)?;
         writeln!(f, "isa      {} (available: {})", self.isa, available.join(", "))?;
         writeln!(f, "gemm     {}", self.gemm_kernel)?;
+        let Caches { l1, l2, l3 } = self.caches;
+        writeln!(f, "caches   {} KiB, {} KiB, {} KiB", l1 >> 10, l2 >> 10, l3 >> 10)?;
         writeln!(f, "threads  {}", self.threads)?;
         let backends: Vec<_> = self.backends.iter().map(|backend| backend.name()).collect();
         writeln!(f, "backends {} (default: {})", backends.join(", "), Backend::default())?;

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::kernel::activation::Activation;
-use crate::kernel::gemm::driver;
+use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::Layout;
 use crate::parallel;
 use crate::tensor::AlignedBuffer;
@@ -37,7 +37,7 @@ pub(crate) const BIAS_COLUMNS: usize = 256;
 /// One product of a plan, with its operands as places.
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
-    pub plan: driver::Plan,
+    pub plan: gemm::Plan,
     pub a: Place,
     pub a_layout: Layout,
     pub b: Place,
@@ -47,8 +47,7 @@ pub(crate) struct Product {
     pub activation: Activation,
     pub derivative: Activation,
     pub output: Place,
-    pub packed_a: Place,
-    pub packed_b: Place,
+    pub workspace: Place,
 }
 
 /// The sums of a bias gradient, as extra tiles of a product's last phase.
@@ -66,10 +65,9 @@ pub(crate) enum Work {
     Gather {
         input: BufferId,
     },
-    /// One phase of a product, maybe with a bias gradient beside it.
+    /// A product, maybe with a bias gradient beside it.
     Product {
         product: Box<Product>,
-        phase: usize,
         bias: Option<BiasGradient>,
     },
     Activation {
@@ -301,7 +299,7 @@ impl Maker<'_> {
         match &phase.work {
             Work::Gather { input } => live.push(*input),
             Work::Product { product: p, bias, .. } => {
-                for place in [p.a, p.b, p.c, p.output, p.packed_a, p.packed_b] {
+                for place in [p.a, p.b, p.c, p.output, p.workspace] {
                     if let Place::Buffer(id) = place {
                         live.push(id);
                     }
@@ -338,28 +336,23 @@ impl Maker<'_> {
         self.push(Phase { work, tiles, row, rows_per_tile, layer });
     }
 
-    /// All phases of a product; `bias` goes with the last.
+    /// The phase of a product; `bias` goes with it.
     fn product(&mut self, mut product: Product, layer: usize, bias: Option<BiasGradient>) {
-        let (now, plan) = (self.phases.len(), &product.plan);
-        if plan.packed_b_len() > 0 {
-            product.packed_b = Place::Buffer(self.buffers.add(plan.packed_b_len(), now));
+        let workspace = product.plan.workspace_len() * self.members;
+        if workspace > 0 {
+            product.workspace = Place::Buffer(self.buffers.add(workspace, self.phases.len()));
         }
-        if plan.packed_a_len() > 0 {
-            product.packed_a = Place::Buffer(self.buffers.add(plan.packed_a_len() * self.members, now));
-        }
-        let phases = product.plan.phases();
-        for phase in 0..phases {
-            let bias = bias.filter(|_| phase + 1 == phases);
-            let extra = bias.map_or(0, |bias| bias.width.div_ceil(BIAS_COLUMNS));
-            let tiles = product.plan.tiles(phase) + extra;
-            let work = Work::Product { product: Box::new(product.clone()), phase, bias };
-            self.push(Phase { work, tiles, row: 0, rows_per_tile: 0, layer: Some(layer) });
-        }
+        let extra = bias.map_or(0, |bias| bias.width.div_ceil(BIAS_COLUMNS));
+        let tiles = product.plan.tasks() + extra;
+        let work = Work::Product { product: Box::new(product), bias };
+        self.push(Phase { work, tiles, row: 0, rows_per_tile: 0, layer: Some(layer) });
     }
 
     fn make_product<T: Element>(&self, a: (Place, Layout), b: (Place, Layout), c: Place) -> Product {
+        let shape =
+            gemm::Shape { a: a.1, b: b.1, c: row_major(a.1.rows, b.1.cols), packed: false, by_column: true };
         Product {
-            plan: driver::Plan::new::<T>(self.context, a.1, b.1, self.width, None),
+            plan: gemm::Plan::new::<T>(self.context, &shape, self.width, None),
             a: a.0,
             a_layout: a.1,
             b: b.0,
@@ -369,8 +362,7 @@ impl Maker<'_> {
             activation: Activation::Identity,
             derivative: Activation::Identity,
             output: Place::Null,
-            packed_a: Place::Null,
-            packed_b: Place::Null,
+            workspace: Place::Null,
         }
     }
 
@@ -475,23 +467,20 @@ impl fmt::Display for Plan {
         for (index, phase) in self.phases.iter().enumerate() {
             let what = match &phase.work {
                 Work::Gather { .. } => "gather".to_owned(),
-                Work::Product { product: p, phase, bias } => {
-                    let step = if p.plan.packs_in(*phase) { "pack" } else { "product" };
-                    let shape = format!("{} x {} x {}", p.a_layout.rows, p.b_layout.cols, p.a_layout.cols);
-                    let mut text = format!("{step} {shape}");
-                    if step == "product" {
-                        if matches!(p.bias, Place::Parameters(_)) {
-                            text += " + bias";
-                        }
-                        if p.activation != Activation::Identity {
-                            text += &format!(", {}", p.activation);
-                        }
-                        if p.derivative != Activation::Identity {
-                            text += &format!(", times the derivative of {}", p.derivative);
-                        }
-                        if bias.is_some() {
-                            text += ", bias gradient";
-                        }
+                Work::Product { product: p, bias } => {
+                    let mut text =
+                        format!("product {} x {} x {}", p.a_layout.rows, p.b_layout.cols, p.a_layout.cols);
+                    if matches!(p.bias, Place::Parameters(_)) {
+                        text += " + bias";
+                    }
+                    if p.activation != Activation::Identity {
+                        text += &format!(", {}", p.activation);
+                    }
+                    if p.derivative != Activation::Identity {
+                        text += &format!(", times the derivative of {}", p.derivative);
+                    }
+                    if bias.is_some() {
+                        text += ", bias gradient";
                     }
                     text
                 }

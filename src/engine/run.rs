@@ -193,8 +193,8 @@ impl<T: Element> Run<'_, T> {
                     }
                     Ok(())
                 }
-                Work::Product { product, phase, bias } => {
-                    self.product(product, *phase, *bias, tile);
+                Work::Product { product, bias } => {
+                    self.product(product, *bias, tile);
                     Ok(())
                 }
                 Work::Activation { activation, input, output } => {
@@ -231,8 +231,8 @@ impl<T: Element> Run<'_, T> {
 
     /// # Safety
     /// As [`Run::tile`].
-    unsafe fn product(&self, p: &Product, phase: usize, bias: Option<BiasGradient>, tile: &Tile) {
-        let tiles = p.plan.tiles(phase);
+    unsafe fn product(&self, p: &Product, bias: Option<BiasGradient>, tile: &Tile) {
+        let tiles = p.plan.tasks();
         if let Some(bias) = bias
             && tile.index >= tiles
         {
@@ -271,12 +271,11 @@ impl<T: Element> Run<'_, T> {
             derivative: p.derivative,
             output: at(p.output),
             output_row_stride: p.b_layout.cols as isize,
-            output_col_stride: 1,
-            packed_a: self.memory.pointer(p.packed_a),
-            packed_b: self.memory.pointer(p.packed_b),
+            tile_function: None,
+            workspace: self.memory.pointer(p.workspace),
         };
         // SAFETY: the operands are the plan's buffers, as long as its layouts say; the rest is the caller's promise.
-        unsafe { p.plan.run(self.context, &operands, phase, tile.index, tile.member) };
+        unsafe { p.plan.run(self.context, &operands, tile.index, tile.member) };
     }
 
     #[allow(clippy::too_many_arguments, reason = "one tile's slices")]

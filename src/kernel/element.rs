@@ -67,6 +67,7 @@ mod sealed {
         + convert::Kernels
         + gemm::backend::Libraries
         + gemm::driver::Kernels
+        + gemm::pack::Kernels
         + loss::Kernels
         + math::Kernels
         + reduce::Kernels

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: a canonical vector is two ymm registers, so is a mask.
 
-use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read};
+use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read, transpose};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -28,6 +28,23 @@ impl Simd for Avx2 {
     type F32 = F32x16;
     type F64 = F64x8;
     const ISA: Isa = Isa::Avx2;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { run(self, kernel) }
+    }
+    #[inline(always)]
+    fn prefetch<const FAR: bool>(self, pointer: *const u8) {
+        // SAFETY: a prefetch may have any address.
+        unsafe {
+            if FAR {
+                _mm_prefetch::<_MM_HINT_T1>(pointer.cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T0>(pointer.cast());
+            }
+        }
+    }
 }
 
 /// 16 lanes of f32, the lower eight first.
@@ -136,7 +153,7 @@ macro_rules! float {
         $vector:ident, $elem:ty, $lanes:literal, $mask:ident, $bits:ident, $uint:ty, $int:ty,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident,
         $maskload:ident, $maskstore:ident, $fmadd:ident, $sqrt:ident, $max:ident, $min:ident,
-        $cmp:ident, $blendv:ident, $to_bits:ident, $from_bits:ident
+        $cmp:ident, $blendv:ident, $to_bits:ident, $from_bits:ident, $transpose:ident
     ) => {
         operator!($vector, Add, add, $add);
         operator!($vector, Sub, sub, $sub);
@@ -206,6 +223,17 @@ macro_rules! float {
                 }
             }
             #[inline(always)]
+            unsafe fn transpose_ptr(
+                _: Avx2,
+                source: *const $elem,
+                source_stride: isize,
+                target: *mut $elem,
+                target_stride: usize,
+            ) {
+                // SAFETY: the caller vouches for the blocks, the token for the features.
+                unsafe { transpose::x86::$transpose(source, source_stride, target, target_stride) }
+            }
+            #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
                 both!($fmadd, self, factor, addend)
             }
@@ -264,13 +292,13 @@ float! {
     F32x16, f32, 16, M32x16, U32x16, u32, i32, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps,
     _mm256_set1_ps, _mm256_set1_epi32, _mm256_maskload_ps,
     _mm256_maskstore_ps, _mm256_fmadd_ps, _mm256_sqrt_ps, _mm256_max_ps, _mm256_min_ps, _mm256_cmp_ps,
-    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps
+    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps, avx2_f32
 }
 float! {
     F64x8, f64, 8, M64x8, U64x8, u64, i64, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd,
     _mm256_set1_pd, _mm256_set1_epi64x, _mm256_maskload_pd,
     _mm256_maskstore_pd, _mm256_fmadd_pd, _mm256_sqrt_pd, _mm256_max_pd, _mm256_min_pd, _mm256_cmp_pd,
-    _mm256_blendv_pd, _mm256_castpd_si256, _mm256_castsi256_pd
+    _mm256_blendv_pd, _mm256_castpd_si256, _mm256_castsi256_pd, avx2_f64
 }
 
 macro_rules! bits {

@@ -1,6 +1,6 @@
 //! AVX-512: a canonical vector is one zmm register, a mask is a mask register.
 
-use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read};
+use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read, transpose};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -28,6 +28,23 @@ impl Simd for Avx512 {
     type F32 = F32x16;
     type F64 = F64x8;
     const ISA: Isa = Isa::Avx512;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { run(self, kernel) }
+    }
+    #[inline(always)]
+    fn prefetch<const FAR: bool>(self, pointer: *const u8) {
+        // SAFETY: a prefetch may have any address.
+        unsafe {
+            if FAR {
+                _mm_prefetch::<_MM_HINT_T1>(pointer.cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T0>(pointer.cast());
+            }
+        }
+    }
 }
 
 /// 16 lanes of f32.
@@ -94,7 +111,7 @@ macro_rules! float {
         $vector:ident, $elem:ty, $lanes:literal, $mask:ty, $bits:ident, $uint:ty, $int:ty,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident,
         $mask_loadu:ident, $mask_storeu:ident, $fmadd:ident, $sqrt:ident, $max:ident, $min:ident,
-        $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident
+        $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident, $transpose:ident
     ) => {
         operator!($vector, Add, add, $add);
         operator!($vector, Sub, sub, $sub);
@@ -140,6 +157,17 @@ macro_rules! float {
                 debug_assert!(count <= Self::LANES);
                 // SAFETY: the mask keeps the access to the caller's `count` elements.
                 unsafe { $mask_storeu(target, first(count) as $mask, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn transpose_ptr(
+                _: Avx512,
+                source: *const $elem,
+                source_stride: isize,
+                target: *mut $elem,
+                target_stride: usize,
+            ) {
+                // SAFETY: the caller vouches for the blocks, the token for the features.
+                unsafe { transpose::x86::$transpose(source, source_stride, target, target_stride) }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -205,13 +233,13 @@ float! {
     F32x16, f32, 16, __mmask16, U32x16, u32, i32, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
     _mm512_set1_ps, _mm512_set1_epi32, _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm512_sqrt_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask,
-    _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps
+    _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps, avx512_f32
 }
 float! {
     F64x8, f64, 8, __mmask8, U64x8, u64, i64, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
     _mm512_set1_pd, _mm512_set1_epi64, _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm512_sqrt_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask,
-    _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd
+    _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd, avx512_f64
 }
 
 macro_rules! bits {

@@ -16,8 +16,10 @@
 //! instruction set with a fused multiply-add. Bodies and everything that they call are `#[inline(always)]`:
 //! a function that is not inlined into its wrapper would be compiled without the features.
 
+pub mod cache;
 pub mod isa;
 pub mod portable;
+pub mod transpose;
 
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
@@ -28,6 +30,7 @@ pub mod neon;
 #[cfg(test)]
 mod tests;
 
+pub use cache::Caches;
 pub use isa::Isa;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -39,6 +42,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type F64: Vector<f64, Self>;
     /// The instruction set.
     const ISA: Isa;
+
+    /// Runs `kernel` as a function of its own, compiled for this instruction set.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
+    /// Asks for the cache line of `pointer`, which need not be valid, to be brought near: into the first cache, or
+    /// (`FAR`) only the second. Changes nothing but time.
+    fn prefetch<const FAR: bool>(self, pointer: *const u8);
 }
 
 /// The canonical vector of `T` under the token `S`. Operators round to nearest even, each on its own.
@@ -74,6 +83,19 @@ pub trait Vector<T: Copy, S>:
     /// # Safety
     /// `count <= LANES`, and `target` is valid for writes of `count` elements.
     unsafe fn store_first_ptr(self, target: *mut T, count: usize);
+
+    /// Transposes a block of `LANES` x `LANES` elements: row i of `source`, `source_stride` apart, becomes column i of
+    /// `target`, whose rows are `target_stride` apart.
+    ///
+    /// # Safety
+    /// `source` is valid for reads, `target` for writes of the block's rows; the two do not overlap.
+    unsafe fn transpose_ptr(
+        s: S,
+        source: *const T,
+        source_stride: isize,
+        target: *mut T,
+        target_stride: usize,
+    );
 
     /// `self * factor + addend`, rounded once (twice on the portable tier).
     fn mul_add(self, factor: Self, addend: Self) -> Self;

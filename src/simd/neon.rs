@@ -1,7 +1,8 @@
 //! NEON: a canonical vector is four 128-bit registers, so is a mask.
 
-use super::{Bits, Isa, Kernel, Mask, Simd, Vector};
+use super::{Bits, Isa, Kernel, Mask, Simd, Vector, transpose};
 use std::arch::aarch64::*;
+use std::arch::asm;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// The proof that the CPU has NEON.
@@ -28,6 +29,24 @@ impl Simd for Neon {
     type F32 = F32x16;
     type F64 = F64x8;
     const ISA: Isa = Isa::Neon;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { run(self, kernel) }
+    }
+    // The intrinsic is not stable yet.
+    #[inline(always)]
+    fn prefetch<const FAR: bool>(self, pointer: *const u8) {
+        // SAFETY: a prefetch may have any address, and changes neither memory, stack nor flags.
+        unsafe {
+            if FAR {
+                asm!("prfm pldl2keep, [{0}]", in(reg) pointer, options(nostack, preserves_flags, readonly));
+            } else {
+                asm!("prfm pldl1keep, [{0}]", in(reg) pointer, options(nostack, preserves_flags, readonly));
+            }
+        }
+    }
 }
 
 /// 16 lanes of f32, the lowest four first.
@@ -259,6 +278,17 @@ macro_rules! float {
                     $store_first(target.wrapping_add(2 * STEP), count.saturating_sub(2 * STEP), self.0[2]);
                     $store_first(target.wrapping_add(3 * STEP), count.saturating_sub(3 * STEP), self.0[3]);
                 }
+            }
+            #[inline(always)]
+            unsafe fn transpose_ptr(
+                _: Neon,
+                source: *const $elem,
+                source_stride: isize,
+                target: *mut $elem,
+                target_stride: usize,
+            ) {
+                // SAFETY: the caller vouches for the blocks, the token for the features.
+                unsafe { transpose::arm::$elem(source, source_stride, target, target_stride) }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {

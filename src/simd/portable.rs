@@ -3,7 +3,7 @@
 //! Multiply and add are two roundings here, on every target: `wide` would fuse them where the build's baseline has
 //! the instruction, and one body would give different bits from build to build.
 
-use super::{Bits, Isa, Mask, Simd, Vector};
+use super::{Bits, Isa, Kernel, Mask, Simd, Vector, transpose};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use wide::{f32x16, f64x8, u32x16, u64x8};
 
@@ -15,6 +15,19 @@ impl Simd for Portable {
     type F32 = F32x16;
     type F64 = F64x8;
     const ISA: Isa = Isa::Portable;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        run(self, kernel)
+    }
+    #[inline(always)]
+    fn prefetch<const FAR: bool>(self, _: *const u8) {}
+}
+
+/// Runs `kernel` as a function of its own.
+#[inline(never)]
+fn run<K: Kernel>(token: Portable, kernel: K) -> K::Output {
+    kernel.run(token)
 }
 
 /// 16 lanes of f32.
@@ -118,6 +131,17 @@ macro_rules! float {
                 let lanes = self.0.to_array();
                 // SAFETY: the caller vouches for `count` elements, and LANES has as many.
                 unsafe { target.copy_from_nonoverlapping(lanes.as_ptr(), count) }
+            }
+            #[inline(always)]
+            unsafe fn transpose_ptr(
+                _: Portable,
+                source: *const $elem,
+                source_stride: isize,
+                target: *mut $elem,
+                target_stride: usize,
+            ) {
+                // SAFETY: passed on.
+                unsafe { transpose::any::<$elem, $lanes>(source, source_stride, target, target_stride) }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {

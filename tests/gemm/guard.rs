@@ -53,6 +53,7 @@ fn all<T: Real + Plain>(most: usize, step: usize) {
                                 Activation::Relu,
                                 MatRef::row_major(saved, m, n).expect("fits"),
                             )),
+                            tile_function: None,
                         };
                         for epilogue in [Epilogue::default(), with] {
                             gemm_with(&context, one, a, b, one, &mut c, &epilogue).expect("shapes fit");

@@ -355,6 +355,7 @@ fn epilogue() {
                         bias: (mask & 1 != 0).then_some(bias.as_slice()),
                         activation: if mask & 2 != 0 { Activation::Relu } else { Activation::Identity },
                         derivative: (mask & 4 != 0).then(|| (Activation::Relu, saved.view())),
+                        tile_function: None,
                     };
                     gemm_with(&context, 1.5, a.view(), b.view(), 0.5, &mut got.view_mut(), &epilogue)
                         .expect("shapes fit");

@@ -4,8 +4,9 @@
 //! Bias, activation and derivative follow as a product of ours with k = 0 and beta = 1: by the contract of the order
 //! nothing is added to C then, and the epilogue is applied as in any other product.
 
+use super::Epilogue;
+use super::driver::{self, Factor};
 use super::view::{MatMut, MatRef};
-use super::{Epilogue, driver};
 use crate::context::{Backend, Context};
 use crate::error::Result;
 use crate::kernel::activation::Activation;
@@ -103,10 +104,10 @@ pub(super) fn product<T: Element>(
     if !call(context.backend(), alpha, a, b, beta, c) {
         return Ok(false);
     }
-    let plain = epilogue.bias.is_none() && epilogue.derivative.is_none();
+    let plain = epilogue.bias.is_none() && epilogue.derivative.is_none() && epilogue.tile_function.is_none();
     if !plain || epilogue.activation != Activation::Identity {
         let (a, b) = (MatRef::row_major(&[], m, 0)?, MatRef::row_major(&[], 0, n)?);
-        driver::product(context, T::one(), a, b, T::one(), c, epilogue, width, None)?;
+        driver::product(context, T::one(), a, Factor::Matrix(b), T::one(), c, epilogue, width, None)?;
     }
     Ok(true)
 }

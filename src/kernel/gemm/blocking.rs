@@ -2,37 +2,63 @@
 //!
 //! None of these numbers changes a bit of the result: the order of every sum is fixed by [`K_CHUNK`] alone.
 
+use crate::simd::Caches;
 use crate::simd::Isa;
 
 /// The length of one chain of fused multiply-adds. Part of the order contract: never tuned.
 pub(crate) const K_CHUNK: usize = 512;
 
 /// The most rows of a register tile on any instruction set.
-pub(crate) const MAX_ROWS: usize = 6;
+pub(crate) const MAX_ROWS: usize = 12;
 
 /// The most canonical vectors in a row of a register tile on any instruction set.
 pub(crate) const MAX_VECTORS: usize = 4;
 
-/// Block sizes of one product. Rows are elements; columns are counted in canonical vectors.
+/// Canonical vectors of B, of any instruction set, whose columns are multiplied by all rows of a block before the next:
+/// with two chunks of K, 64 x 1024 x 4 bytes = 256 KiB, a quarter of an L2 of 1 MiB.
+pub(crate) const GROUP_VECTORS: usize = 4;
+
+/// From how many rows of A and k, and from which row stride of B in bytes on, a B with contiguous columns is packed:
+/// short rows lie close together, and few rows of A do not repay the copy. Measured on Zen 4.
+pub(crate) const PACKS_FROM: (usize, usize, usize) = (144, 64, 1280);
+
+/// Steps of k of a register tile between two prefetches, of one cache line each.
+pub(crate) const PREFETCH_STEPS: usize = 4;
+
+/// Block sizes of one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
-    /// Rows of a register tile, 1 to 6.
-    pub tile_rows: usize,
-    /// Canonical vectors in a row of a register tile, 1 to 4.
+    /// Canonical vectors in a row of a register tile, 1 to 4: a panel of B.
     pub tile_vectors: usize,
-    /// Rows of a block of A (mc): with its chunk of K it should fill less than half of the L2 cache.
+    /// Rows of a register tile of 1, 2, 3 and 4 vectors.
+    pub tile_rows: [usize; MAX_VECTORS],
+    /// Rows of a block of A (mc), at most.
     pub block_rows: usize,
-    /// Canonical vectors in a block of columns of B (nc): with its chunk of K it should fit in the L3 cache.
-    pub block_vectors: usize,
+    /// Chunks of K of a block (kc, in chunks of 512), at most.
+    pub block_chunks: usize,
+    /// Canonical vectors of a task's block of columns, at most.
+    pub task_vectors: usize,
+    /// Rows of a task's block, at most.
+    pub task_rows: usize,
 }
 
 impl Blocking {
-    /// The row of the table for `isa`.
-    pub fn of(isa: Isa) -> Self {
-        let (tile_rows, tile_vectors) = register_tile(isa);
-        // 192 rows x 512 x 4 bytes = 384 KiB of A in an L2 of 1 MiB, beside a 128 KiB panel of B (BLIS and AOCL
-        // use 144 to 192 for the same reason); 4096 columns x 512 x 4 bytes = 8 MiB of packed B in L3.
-        Self { tile_rows, tile_vectors, block_rows: 192, block_vectors: 256 }
+    /// The row of the table for `isa`, for caches of these sizes.
+    pub fn of(isa: Isa, caches: Caches) -> Self {
+        // A group of panels of B, 64 x kc x 4 bytes, takes a quarter of L2; so C, which is read and written once per
+        // block of K, is touched the less the larger L2 is. One chunk at least: 128 KiB.
+        let block_chunks = (caches.l2 / 4 / (GROUP_VECTORS * 64 * K_CHUNK)).clamp(1, 8);
+        // A block of A, mc x kc x 4 bytes, takes three eighths of L2 where all of it is read again for each group.
+        // It streams, so it may be larger: measured, 96 to 768 rows differ by less than the noise of 2 %.
+        let block_rows = (caches.l2 * 3 / 4 / (block_chunks * K_CHUNK * 4)).clamp(96, 768) / 12 * 12;
+        Self {
+            tile_vectors: register_tile(isa).1,
+            tile_rows: std::array::from_fn(|i| tile_rows(isa, i + 1)),
+            block_rows,
+            block_chunks,
+            task_vectors: usize::MAX,
+            task_rows: usize::MAX,
+        }
     }
 }
 
@@ -52,19 +78,37 @@ pub(crate) const fn register_tile(isa: Isa) -> (usize, usize) {
     }
 }
 
+/// The most rows of a register tile of `vectors` vectors; 0 if there is none. Narrow tiles are taller, so that they
+/// still have enough independent sums to hide the latency of a multiply-add (4 cycles, two a cycle: 8), and load less
+/// of B for each of A.
+pub(crate) const fn tile_rows(isa: Isa, vectors: usize) -> usize {
+    match (isa, vectors) {
+        (Isa::Avx512, 1 | 2) => 12,
+        (Isa::Avx512, 3) => 8,
+        (_, v) if v <= register_tile(isa).1 => register_tile(isa).0,
+        _ => 0,
+    }
+}
+
 /// Cuts `total` into `ceil(total / most)` parts as equal as can be: 16 by 6 is 6 + 5 + 5, not 6 + 6 + 4, so that no
 /// tile is left with too few accumulators to hide the latency of a multiply-add.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
-    total: usize,
     count: usize,
+    short: usize,
+    longer: usize,
 }
 
 impl Parts {
+    #[inline(always)]
     pub(crate) fn new(total: usize, most: usize) -> Self {
-        Self { total, count: total.div_ceil(most) }
+        let count = total.div_ceil(most);
+        // No parts have no length: nothing is asked of them.
+        let divisor = count.max(1);
+        Self { count, short: total / divisor, longer: total % divisor }
     }
 
+    #[inline(always)]
     pub(crate) fn count(self) -> usize {
         self.count
     }
@@ -72,8 +116,7 @@ impl Parts {
     /// Start and length of part `index`.
     #[inline(always)]
     pub(crate) fn part(self, index: usize) -> (usize, usize) {
-        let (short, longer) = (self.total / self.count, self.total % self.count);
-        (index * short + index.min(longer), short + usize::from(index < longer))
+        (index * self.short + index.min(self.longer), self.short + usize::from(index < self.longer))
     }
 }
 

@@ -10,11 +10,11 @@
 //! ```
 //!
 //! A is read element by element through any strides, so a transposed A is only other strides. B is read in vectors:
-//! rows of a row-major matrix (`b_k_stride` = row stride, `b_vector_stride` = lanes) or packed panels
-//! (`b_k_stride` = lanes, `b_vector_stride` = lanes * depth). C likewise.
+//! rows of a row-major matrix (`b_k_stride` = row stride, `b_vector_stride` = lanes) or of a packed panel
+//! (`b_k_stride` = lanes times its vectors). C likewise. While it runs, a tile asks for cache lines that the next ones
+//! will read, and may leave a packed copy of the rows of B that it reads.
 
-use super::blocking::{MAX_ROWS, MAX_VECTORS, register_tile};
-use crate::context::Context;
+use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCH_STEPS, tile_rows};
 use crate::kernel::activation::Activation;
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Simd, Vector, read};
@@ -33,41 +33,54 @@ pub(crate) struct Tile<T> {
     pub b: *const T,
     pub b_k_stride: isize,
     pub b_vector_stride: isize,
+    /// Where the rows of B go that the tile reads, vector after vector, or null. Only for a tile whose last vector is
+    /// whole and that has as many rows as its vectors allow ([`tile_rows`]).
+    pub pack: *mut T,
+    /// A line to prefetch every [`PREFETCH_STEPS`] of k, and how far it moves then. Any address.
+    pub ahead: *const T,
+    pub ahead_stride: isize,
     pub c: *mut T,
     pub c_row_stride: isize,
-    pub c_vector_stride: isize,
     pub alpha: T,
-    /// What C is scaled by before the chunk is added: `Some(beta)` at the first chunk, `None` (keep C) after.
-    /// `Some(0)` does not read C.
-    pub scale_c: Option<T>,
+    /// What C is scaled by before the chunk is added. 0 does not read C.
+    pub beta: T,
 }
 
-/// What happens to a tile after its last chunk: bias, then activation, then times an activation's derivative.
+/// Part of C after its last chunk, rows by lanes-wide vectors, and what happens to it: bias, then activation, then
+/// times an activation's derivative.
 #[derive(Clone, Copy)]
 pub(crate) struct TileEpilogue<T> {
-    /// The bias of the tile's first column, or null.
+    pub rows: usize,
+    pub cols: usize,
+    pub c: *mut T,
+    pub c_row_stride: isize,
+    /// The bias of the first column, or null.
     pub bias: *const T,
     pub activation: Activation,
-    /// The derivative's activation and the output that it is taken from, strided like C, or null.
+    /// The derivative's activation and the output that it is taken from, with contiguous columns, or null.
     pub derivative: Activation,
     pub output: *const T,
     pub output_row_stride: isize,
-    pub output_vector_stride: isize,
 }
 
-struct TileKernel<'a, T, const MR: usize, const NV: usize, const TAIL: bool>(&'a Tile<T>);
+/// Tiles with a cut last vector, tiles with whole ones, and those that pack besides.
+const WHOLE: u8 = 0;
+const CUT: u8 = 1;
+const PACK: u8 = 2;
 
-impl<T: Element, const MR: usize, const NV: usize, const TAIL: bool> Kernel
-    for TileKernel<'_, T, MR, NV, TAIL>
+struct TileKernel<'a, T, const MR: usize, const NV: usize, const KIND: u8>(&'a Tile<T>);
+
+impl<T: Element, const MR: usize, const NV: usize, const KIND: u8> Kernel
+    for TileKernel<'_, T, MR, NV, KIND>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // Shapes that an instruction set never uses are not compiled for it.
-        if const { MR <= register_tile(S::ISA).0 && NV <= register_tile(S::ISA).1 } {
+        if const { MR <= tile_rows(S::ISA, NV) && (KIND != PACK || MR == tile_rows(S::ISA, NV)) } {
             // SAFETY: `run_tile`'s caller vouches for the tile's pointers and shape.
-            unsafe { body::<T, S, MR, NV, TAIL>(s, self.0) }
+            unsafe { body::<T, S, MR, NV, KIND>(s, self.0) }
         } else {
             unreachable!("no such register tile on {}", S::ISA)
         }
@@ -75,18 +88,31 @@ impl<T: Element, const MR: usize, const NV: usize, const TAIL: bool> Kernel
 }
 
 /// # Safety
-/// As [`run_tile`], for a tile of MR rows and NV vectors; TAIL if the last vector is not whole.
+/// As [`run_tile`], for a tile of MR rows and NV vectors.
 #[inline(always)]
-unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const TAIL: bool>(s: S, t: &Tile<T>) {
+unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s: S, t: &Tile<T>) {
+    let lanes = T::V::<S>::LANES;
     let zero = T::V::<S>::splat(s, T::zero());
+    let c = |i: usize, j: usize| t.c.wrapping_offset(i as isize * t.c_row_stride + (j * lanes) as isize);
+    for i in 0..MR {
+        for j in 0..NV {
+            s.prefetch::<false>(c(i, j).cast());
+        }
+    }
     let mut acc = [[zero; NV]; MR];
-    let (mut a, mut b) = (t.a, t.b);
-    for _ in 0..t.depth {
+    let (mut a, mut b, mut pack, mut ahead) = (t.a, t.b, t.pack, t.ahead);
+    let mut step = || {
         let mut row = [zero; NV];
         for (j, vector) in row.iter_mut().enumerate() {
             let from = b.wrapping_offset(j as isize * t.b_vector_stride);
-            // SAFETY: the caller vouches for row k of B; the last vector is read only as far as it is in use.
-            *vector = unsafe { load::<T, S>(s, from, TAIL && j == NV - 1, t.last_lanes) };
+            // SAFETY: the caller vouches for row k of B, the last vector only as far as it is in use, and for the
+            // same row of the packed copy.
+            unsafe {
+                *vector = load::<T, S>(s, from, KIND == CUT && j == NV - 1, t.last_lanes);
+                if KIND == PACK {
+                    vector.store_ptr(pack.wrapping_add(j * lanes));
+                }
+            }
         }
         for (i, acc_row) in acc.iter_mut().enumerate() {
             // SAFETY: the caller vouches for MR rows of column k of A.
@@ -97,21 +123,28 @@ unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const TAIL
         }
         a = a.wrapping_offset(t.a_k_stride);
         b = b.wrapping_offset(t.b_k_stride);
+        pack = pack.wrapping_add(NV * lanes);
+    };
+    for _ in 0..t.depth / PREFETCH_STEPS {
+        s.prefetch::<true>(ahead.cast());
+        ahead = ahead.wrapping_offset(t.ahead_stride);
+        for _ in 0..PREFETCH_STEPS {
+            step();
+        }
     }
-    let alpha = T::V::<S>::splat(s, t.alpha);
+    for _ in 0..t.depth % PREFETCH_STEPS {
+        step();
+    }
+    let (alpha, beta) = (T::V::<S>::splat(s, t.alpha), T::V::<S>::splat(s, t.beta));
     for (i, acc_row) in acc.into_iter().enumerate() {
         for (j, chunk) in acc_row.into_iter().enumerate() {
-            let c = t.c.wrapping_offset(i as isize * t.c_row_stride + j as isize * t.c_vector_stride);
-            let tail = TAIL && j == NV - 1;
+            let (c, cut) = (c(i, j), KIND == CUT && j == NV - 1);
             // SAFETY: the caller vouches for MR x NV vectors of C; the last is touched only as far as it is in use.
             unsafe {
-                let start = match t.scale_c {
-                    None => load::<T, S>(s, c, tail, t.last_lanes),
-                    Some(beta) if beta == T::zero() => zero,
-                    Some(beta) => T::V::<S>::splat(s, beta) * load::<T, S>(s, c, tail, t.last_lanes),
-                };
+                let start =
+                    if t.beta == T::zero() { zero } else { beta * load::<T, S>(s, c, cut, t.last_lanes) };
                 let sum = if t.depth == 0 { start } else { alpha.mul_add(chunk, start) };
-                if tail {
+                if cut {
                     sum.store_first_ptr(c, t.last_lanes);
                 } else {
                     sum.store_ptr(c);
@@ -121,80 +154,94 @@ unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const TAIL
     }
 }
 
-/// One vector, or its first `count` lanes if it is the tail.
+/// One vector, or its first `count` lanes if it is cut.
 ///
 /// # Safety
 /// `from` is valid for what is read.
 #[inline(always)]
-unsafe fn load<T: Element, S: Simd>(s: S, from: *const T, tail: bool, count: usize) -> T::V<S> {
+unsafe fn load<T: Element, S: Simd>(s: S, from: *const T, cut: bool, count: usize) -> T::V<S> {
     // SAFETY: the caller vouches for `from`.
-    unsafe { if tail { T::V::<S>::load_first_ptr(s, from, count) } else { T::V::<S>::load_ptr(s, from) } }
+    unsafe { if cut { T::V::<S>::load_first_ptr(s, from, count) } else { T::V::<S>::load_ptr(s, from) } }
 }
 
-type TileFn<T> = fn(&Context, &Tile<T>);
+type TileFn<T, S> = fn(S, &Tile<T>);
 
-fn call<T: Element, const MR: usize, const NV: usize, const TAIL: bool>(context: &Context, tile: &Tile<T>) {
-    context.run_here(TileKernel::<T, MR, NV, TAIL>(tile));
+fn call<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s: S, tile: &Tile<T>) {
+    s.call(TileKernel::<T, MR, NV, KIND>(tile));
 }
 
-/// Every shape: by rows - 1, vectors - 1, and whether the last vector is cut.
-struct Table<T>(std::marker::PhantomData<T>);
+/// Every shape: by rows - 1, vectors - 1, and kind.
+struct Table<T, S>(std::marker::PhantomData<(T, S)>);
 
-impl<T: Element> Table<T> {
-    const TILES: [[[TileFn<T>; 2]; MAX_VECTORS]; MAX_ROWS] = [
+impl<T: Element, S: Simd> Table<T, S> {
+    const TILES: [[[TileFn<T, S>; 3]; MAX_VECTORS]; MAX_ROWS] = [
         Self::row::<1>(),
         Self::row::<2>(),
         Self::row::<3>(),
         Self::row::<4>(),
         Self::row::<5>(),
         Self::row::<6>(),
+        Self::row::<7>(),
+        Self::row::<8>(),
+        Self::row::<9>(),
+        Self::row::<10>(),
+        Self::row::<11>(),
+        Self::row::<12>(),
     ];
 
-    const fn row<const MR: usize>() -> [[TileFn<T>; 2]; MAX_VECTORS] {
-        [
-            [call::<T, MR, 1, false>, call::<T, MR, 1, true>],
-            [call::<T, MR, 2, false>, call::<T, MR, 2, true>],
-            [call::<T, MR, 3, false>, call::<T, MR, 3, true>],
-            [call::<T, MR, 4, false>, call::<T, MR, 4, true>],
-        ]
+    const fn row<const MR: usize>() -> [[TileFn<T, S>; 3]; MAX_VECTORS] {
+        [Self::kinds::<MR, 1>(), Self::kinds::<MR, 2>(), Self::kinds::<MR, 3>(), Self::kinds::<MR, 4>()]
+    }
+
+    const fn kinds<const MR: usize, const NV: usize>() -> [TileFn<T, S>; 3] {
+        [call::<T, S, MR, NV, WHOLE>, call::<T, S, MR, NV, CUT>, call::<T, S, MR, NV, PACK>]
     }
 }
 
 /// Computes one register tile.
 ///
 /// # Safety
-/// `rows` and `vectors` fit the instruction set's register tile, `1 <= last_lanes <= LANES`; A, B and C are valid for
-/// the elements that the strides reach from them (B's and C's last vector for `last_lanes`), C for writes, and
-/// nothing else accesses those of C meanwhile.
-#[inline]
-pub(crate) unsafe fn run_tile<T: Element>(context: &Context, lanes: usize, tile: &Tile<T>) {
-    debug_assert!((1..=MAX_ROWS).contains(&tile.rows) && (1..=MAX_VECTORS).contains(&tile.vectors));
-    debug_assert!((1..=lanes).contains(&tile.last_lanes));
-    Table::<T>::TILES[tile.rows - 1][tile.vectors - 1][usize::from(tile.last_lanes < lanes)](context, tile);
+/// `rows` is at most [`tile_rows`] for `vectors`, `1 <= last_lanes <= LANES`; A, B and C are valid for
+/// the elements that the strides reach from them (B's and C's last vector for `last_lanes`), C for writes, `pack`, if
+/// not null, for `depth * vectors * LANES` elements, and nothing else accesses those or C's meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn run_tile<T: Element, S: Simd>(s: S, tile: &Tile<T>) {
+    let lanes = T::V::<S>::LANES;
+    debug_assert!((1..=MAX_VECTORS).contains(&tile.vectors) && (1..=lanes).contains(&tile.last_lanes));
+    debug_assert!((1..=tile_rows(S::ISA, tile.vectors)).contains(&tile.rows));
+    let kind = if !tile.pack.is_null() {
+        debug_assert!(tile.last_lanes == lanes && tile.rows == tile_rows(S::ISA, tile.vectors));
+        PACK
+    } else if tile.last_lanes < lanes {
+        CUT
+    } else {
+        WHOLE
+    };
+    Table::<T, S>::TILES[tile.rows - 1][tile.vectors - 1][usize::from(kind)](s, tile);
 }
 
-struct EpilogueKernel<'a, T>(&'a Tile<T>, &'a TileEpilogue<T>);
+struct EpilogueKernel<'a, T>(&'a TileEpilogue<T>);
 
 impl<T: Element> Kernel for EpilogueKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self(t, e) = self;
+        let Self(e) = self;
         let lanes = T::V::<S>::LANES;
-        for i in 0..t.rows as isize {
-            for j in 0..t.vectors {
-                let count = if j == t.vectors - 1 { t.last_lanes } else { lanes };
-                let c = t.c.wrapping_offset(i * t.c_row_stride + j as isize * t.c_vector_stride);
-                // SAFETY: `run_epilogue`'s caller vouches for the tile of C, its columns' bias and the output.
+        for i in 0..e.rows as isize {
+            for col in (0..e.cols).step_by(lanes) {
+                let count = lanes.min(e.cols - col);
+                let c = e.c.wrapping_offset(i * e.c_row_stride + col as isize);
+                // SAFETY: `run_epilogue`'s caller vouches for the part of C, its columns' bias and the output.
                 unsafe {
                     let mut x = T::V::<S>::load_first_ptr(s, c, count);
                     if !e.bias.is_null() {
-                        x = x + T::V::<S>::load_first_ptr(s, e.bias.add(j * lanes), count);
+                        x = x + T::V::<S>::load_first_ptr(s, e.bias.add(col), count);
                     }
                     x = e.activation.apply::<T, S>(s, x);
                     if !e.output.is_null() {
-                        let at = i * e.output_row_stride + j as isize * e.output_vector_stride;
+                        let at = i * e.output_row_stride + col as isize;
                         let y = T::V::<S>::load_first_ptr(s, e.output.offset(at), count);
                         x = x * e.derivative.derivative::<T, S>(s, y);
                     }
@@ -205,11 +252,12 @@ impl<T: Element> Kernel for EpilogueKernel<'_, T> {
     }
 }
 
-/// Applies `epilogue` to one tile of C, which the last chunk has just left in the L1 cache.
+/// Applies `epilogue` to a part of C that the last chunk has just left in the L1 cache.
 ///
 /// # Safety
-/// As [`run_tile`] for C; `bias` is null or valid for the tile's columns, `output` null or valid for the tile's
-/// elements at its strides.
-pub(crate) unsafe fn run_epilogue<T: Element>(context: &Context, tile: &Tile<T>, epilogue: &TileEpilogue<T>) {
-    context.run_here(EpilogueKernel(tile, epilogue));
+/// C is valid for reads and writes of the part, and nothing else accesses it meanwhile; `bias` is null or valid for
+/// its columns, `output` null or valid for its elements.
+#[inline(always)]
+pub(crate) unsafe fn run_epilogue<T: Element, S: Simd>(s: S, epilogue: &TileEpilogue<T>) {
+    s.call(EpilogueKernel(epilogue));
 }

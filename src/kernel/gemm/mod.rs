@@ -13,22 +13,26 @@
 //! ```
 //!
 //! With alpha = 0 or k = 0 there is no chunk: A and B are not read. Front: this file checks and decides how many
-//! threads. Middle: `driver` cuts into phases and tiles. Back: `microkernel`, one body for every instruction set.
+//! threads. Middle: `plan` says how it is cut, `driver` runs the loops. Back: `microkernel`, one body for every instruction
+//! set.
 
 #[allow(unsafe_code, reason = "other libraries take pointers")]
 pub(crate) mod backend;
 pub(crate) mod blocking;
-#[allow(unsafe_code, reason = "tiles of C are shared among threads through pointers")]
+#[allow(unsafe_code, reason = "tasks write disjoint parts of C through pointers")]
 pub(crate) mod driver;
 #[allow(unsafe_code, reason = "the register tile works on pointers")]
 mod microkernel;
 #[allow(unsafe_code, reason = "copies between strided pointers")]
-mod pack;
+pub(crate) mod pack;
+mod packed;
+pub(crate) mod plan;
 #[cfg(test)]
-#[allow(unsafe_code, reason = "runs single tiles, to see which elements they own")]
+#[allow(unsafe_code, reason = "runs single tasks, to see which elements they own")]
 mod tests;
 #[allow(unsafe_code, reason = "a view is a pointer with strides, checked once")]
 pub(crate) mod view;
+mod workspace;
 
 use super::activation::Activation;
 use super::element::Element;
@@ -36,7 +40,11 @@ use crate::context::Context;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::parallel;
-use view::{MatMut, MatRef};
+use driver::Factor;
+pub use driver::TileFunction;
+pub use packed::{PackedB, gemm_packed, pack_b, packed_b_len};
+use std::fmt;
+use view::{Layout, MatMut, MatRef};
 
 /// The longest sum whose terms are all the same element of A times the same element of B.
 const MAX_REPEATS: usize = u32::MAX as usize;
@@ -65,7 +73,7 @@ const WORK_PER_THREAD: f64 = 1e6;
 /// assert_eq!(y, [1.25, 0.0]);
 /// # Ok::<(), gemmule::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Epilogue<'a, T> {
     /// Added to each row: one value per column.
     pub bias: Option<&'a [T]>,
@@ -74,11 +82,25 @@ pub struct Epilogue<'a, T> {
     /// Multiplies each element by the derivative of an activation, taken from that activation's output (as large as
     /// C): the step from the gradient of a layer's output to that of the activation's input before it.
     pub derivative: Option<(Activation, MatRef<'a, T>)>,
+    /// Called with each finished tile of C while it is in the cache: its first row, its first column, and the tile. Each
+    /// element is in one tile; tiles come in any order, on any of the call's threads.
+    pub tile_function: Option<&'a TileFunction<'a, T>>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Epilogue<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epilogue")
+            .field("bias", &self.bias)
+            .field("activation", &self.activation)
+            .field("derivative", &self.derivative)
+            .field("tile_function", &self.tile_function.map(|_| "a function"))
+            .finish()
+    }
 }
 
 impl<T> Default for Epilogue<'_, T> {
     fn default() -> Self {
-        Self { bias: None, activation: Activation::Identity, derivative: None }
+        Self { bias: None, activation: Activation::Identity, derivative: None, tile_function: None }
     }
 }
 
@@ -134,8 +156,23 @@ pub fn gemm_with<T: Element>(
     c: &mut MatMut<'_, T>,
     epilogue: &Epilogue<'_, T>,
 ) -> Result<()> {
+    let width = check(context, a, (b.layout(), "b"), c, epilogue)?;
+    if backend::product(context, alpha, a, b, beta, c, epilogue, width)? {
+        return Ok(());
+    }
+    driver::product(context, alpha, a, Factor::Matrix(b), beta, c, epilogue, width, None)
+}
+
+/// The number of threads for a product, if its operands fit.
+fn check<T: Element>(
+    context: &Context,
+    a: MatRef<'_, T>,
+    (b, b_name): (Layout, &'static str),
+    c: &MatMut<'_, T>,
+    epilogue: &Epilogue<'_, T>,
+) -> Result<usize> {
     environment::check("gemm")?;
-    let (m, n) = (c.rows(), c.cols());
+    let (m, n, k) = (c.rows(), c.cols(), a.cols());
     let expect = |what, expected: (usize, usize), got: (usize, usize)| {
         if expected == got {
             return Ok(());
@@ -143,16 +180,11 @@ pub fn gemm_with<T: Element>(
         let show = |(rows, cols)| format!("{rows} x {cols}");
         Err(Error::shape("gemm", what, show(expected), show(got)))
     };
-    expect("a", (m, a.cols()), (a.rows(), a.cols()))?;
-    expect("b", (a.cols(), n), (b.rows(), b.cols()))?;
+    expect("a", (m, k), (a.rows(), k))?;
+    expect(b_name, (k, n), (b.rows, b.cols))?;
     // Every other dimension has as many elements in memory; this one could ask for 2^64 steps of a 1 x 1 product.
-    if a.cols() > MAX_REPEATS && a.layout().col_stride == 0 && b.layout().row_stride == 0 {
-        return Err(Error::argument(
-            "gemm",
-            "k where both strides along it are 0",
-            "less than 2^32",
-            a.cols(),
-        ));
+    if k > MAX_REPEATS && a.layout().col_stride == 0 && b.row_stride == 0 {
+        return Err(Error::argument("gemm", "k where both strides along it are 0", "less than 2^32", k));
     }
     if let Some(bias) = epilogue.bias
         && bias.len() != n
@@ -162,15 +194,11 @@ pub fn gemm_with<T: Element>(
     if let Some((_, output)) = epilogue.derivative {
         expect("output of the derivative", (m, n), (output.rows(), output.cols()))?;
     }
-    let work = m as f64 * n as f64 * a.cols() as f64;
+    let work = m as f64 * n as f64 * k as f64;
     // Entering the pool costs some 10 microseconds: a thread is worth it from about 20 microseconds of work.
-    let width = if work < 2.0 * WORK_PER_THREAD {
+    Ok(if work < 2.0 * WORK_PER_THREAD {
         1
     } else {
         parallel::limit(context.parallelism()).min((work / WORK_PER_THREAD) as usize)
-    };
-    if backend::product(context, alpha, a, b, beta, c, epilogue, width)? {
-        return Ok(());
-    }
-    driver::product(context, alpha, a, b, beta, c, epilogue, width, None)
+    })
 }

@@ -1,28 +1,41 @@
 //! What the public interface cannot show: injected block sizes, and who writes which element.
 
-use super::blocking::{Blocking, K_CHUNK, register_tile};
-use super::driver::{Operands, Plan, product};
+use super::blocking::{Blocking, MAX_VECTORS, register_tile, tile_rows};
+use super::driver::{Factor, Operands, product};
+use super::plan::{Plan, Shape};
 use super::view::{MatMut, MatRef};
 use super::{Epilogue, gemm_with};
 use crate::context::Context;
 use crate::kernel::activation::Activation;
-use crate::simd::Isa;
+use crate::simd::{Caches, Isa};
 
 fn contexts() -> impl Iterator<Item = Context> {
     Isa::available().map(|isa| Context::new(isa).expect("available"))
 }
 
-/// Every pair of register tile and block size that reaches an edge of its own.
+/// Every register tile, with block and task sizes that reach every edge: the table's own tall tiles, and shorter ones.
 fn blockings(isa: Isa) -> Vec<Blocking> {
     let (most_rows, most_vectors) = register_tile(isa);
+    let blocks =
+        [(1, 1, 1, 1), (2, 5, 2, 7), (3, 2, 1, 100), (5, 3, 3, 5), (7, 4, 1, 13), (6, 1, 2, 6), (4, 2, 1, 9)];
     let mut all = Vec::new();
-    for tile_rows in 1..=most_rows {
-        for tile_vectors in 1..=most_vectors {
-            for (block_rows, block_vectors) in [(1, 1), (2, 5), (3, 2), (5, 3), (7, 4), (6, 1), (4, 2)] {
-                all.push(Blocking { tile_rows, tile_vectors, block_rows, block_vectors });
+    for tile_vectors in 1..=most_vectors {
+        for shorter in 0..most_rows {
+            for (block_rows, task_vectors, block_chunks, task_rows) in blocks {
+                all.push(Blocking {
+                    tile_vectors,
+                    tile_rows: std::array::from_fn(|i| {
+                        tile_rows(isa, i + 1).saturating_sub(shorter).max(usize::from(i < most_vectors))
+                    }),
+                    block_rows,
+                    block_chunks,
+                    task_vectors,
+                    task_rows,
+                });
             }
         }
     }
+    assert!(most_vectors <= MAX_VECTORS);
     all
 }
 
@@ -72,6 +85,7 @@ fn block_sizes_do_not_change_a_bit() {
                 bias: Some(&bias),
                 activation: Activation::Relu,
                 derivative: Some((Activation::Relu, MatRef::row_major(&saved, m, n).expect("fits"))),
+                tile_function: None,
             };
             for (case, blocking) in blockings(context.isa()).into_iter().enumerate() {
                 let epilogue = if case % 3 == 0 { epilogue } else { Epilogue::default() };
@@ -85,8 +99,18 @@ fn block_sizes_do_not_change_a_bit() {
                 for width in [1, 3] {
                     let mut got = c.clone();
                     let mut view = view_mut(&mut got, m, n, in_c);
-                    product(&context, 1.5, a, b, beta, &mut view, &epilogue, width, Some(blocking))
-                        .expect("shapes fit");
+                    product(
+                        &context,
+                        1.5,
+                        a,
+                        Factor::Matrix(b),
+                        beta,
+                        &mut view,
+                        &epilogue,
+                        width,
+                        Some(blocking),
+                    )
+                    .expect("shapes fit");
                     assert!(
                         bits(&got) == bits(&expected),
                         "{context:?} {blocking:?} {m} x {n} x {k} {in_a:?} {in_b:?} {in_c:?} width {width}"
@@ -97,108 +121,84 @@ fn block_sizes_do_not_change_a_bit() {
     }
 }
 
-/// The ownership map: runs every tile alone on a C full of a marker and looks at what changed.
+/// The ownership map: runs every task alone on a C full of a marker and looks at what changed.
 ///
-/// In each compute phase every element of the phase's columns belongs to exactly one tile, whatever the order of the
-/// tiles; a phase that packs writes no element; over all phases each element is written once per chunk. Tiles run from
-/// the last to the first with member numbers in turn and packed A full of NaN before each, so a tile that leans on
-/// another's work gives a wrong number.
+/// Every element belongs to exactly one task, whatever the order of the tasks, and is finished by it. Tasks run from
+/// the last to the first with member numbers in turn and all buffers full of NaN before each, so a task that leans on
+/// another's work, or reads beyond what it packed, gives a wrong number.
 fn ownership(
     context: &Context,
     (m, n, k): (usize, usize, usize),
     (in_a, in_b, in_c): ((isize, isize), (isize, isize), (isize, isize)),
-    blocking: Blocking,
+    blocking: Option<Blocking>,
     width: usize,
 ) {
     const MARKER: f32 = 0.5;
-    let case = format!("{context:?} {blocking:?} {m} x {n} x {k} {in_a:?} {in_b:?} {in_c:?} width {width}");
     let room = |rows: usize, cols: usize| (rows + 2) * (cols + 2);
     let (a, b) = (vec![1.0_f32; room(m, k)], vec![1.0_f32; room(k, n)]);
     let (a, b) = (view(&a, m, k, in_a), view(&b, k, n, in_b));
-    let plan = Plan::new::<f32>(context, a.layout(), b.layout(), width, Some(blocking));
-    let (b_len, a_len) = (plan.packed_b_len(), plan.packed_a_len());
-    let mut packed_b = vec![f32::NAN; b_len + 16];
-    let mut packed_a = vec![f32::NAN; a_len * width + 16];
     let mut c = vec![MARKER; room(m, n)];
-    let packed = b_len > 0;
-    let chunks = if packed { k.div_ceil(K_CHUNK) } else { 1 };
-    let mut times = vec![0; m * n];
-    for phase in 0..plan.phases() {
-        let mut owner = vec![None; m * n];
-        for tile in (0..plan.tiles(phase)).rev() {
-            c.fill(MARKER);
-            packed_a.fill(f32::NAN);
-            let operands = Operands {
-                a: a.pointer(),
-                a_row_stride: in_a.0,
-                a_col_stride: in_a.1,
-                b: b.pointer(),
-                b_row_stride: in_b.0,
-                b_col_stride: in_b.1,
-                c: view_mut(&mut c, m, n, in_c).pointer(),
-                c_row_stride: in_c.0,
-                c_col_stride: in_c.1,
-                alpha: 1.0,
-                beta: 0.0,
-                bias: std::ptr::null(),
-                activation: Activation::Identity,
-                derivative: Activation::Identity,
-                output: std::ptr::null(),
-                output_row_stride: 0,
-                output_col_stride: 0,
-                packed_b: packed_b.as_mut_ptr(),
-                packed_a: packed_a.as_mut_ptr(),
-            };
-            // SAFETY: views and buffers have the plan's sizes; one tile runs after the other.
-            unsafe { plan.run(context, &operands, phase, tile, tile % width) };
-            for member in (0..width).filter(|&member| member != tile % width) {
-                let other = &packed_a[member * a_len..(member + 1) * a_len];
-                assert!(
-                    other.iter().all(|x| x.is_nan()),
-                    "{case}: tile {tile} wrote member {member}'s packed A"
-                );
-            }
-            let mut changed = c.iter().filter(|&&x| x != MARKER).count();
-            if changed == 0 {
-                continue;
-            }
-            let c = view(&c, m, n, in_c);
-            for i in 0..m {
-                for j in 0..n {
-                    let value = c.get(i, j).expect("inside");
-                    if value == MARKER {
-                        continue;
-                    }
+    let shape = Shape {
+        a: a.layout(),
+        b: b.layout(),
+        c: view_mut(&mut c, m, n, in_c).layout(),
+        packed: false,
+        by_column: false,
+    };
+    let plan = Plan::new::<f32>(context, &shape, width, blocking);
+    let case = format!("{context:?} {plan:?} {in_a:?} {in_b:?} {in_c:?} width {width}");
+    let len = plan.workspace_len();
+    let mut workspace = vec![f32::NAN; len * width + 16];
+    let mut owner = vec![None; m * n];
+    for task in (0..plan.tasks()).rev() {
+        let member = task % width;
+        c.fill(MARKER);
+        workspace.fill(f32::NAN);
+        let operands = Operands {
+            a: a.pointer(),
+            a_row_stride: in_a.0,
+            a_col_stride: in_a.1,
+            b: b.pointer(),
+            b_row_stride: in_b.0,
+            b_col_stride: in_b.1,
+            c: view_mut(&mut c, m, n, in_c).pointer(),
+            c_row_stride: in_c.0,
+            c_col_stride: in_c.1,
+            alpha: 1.0,
+            beta: 0.0,
+            bias: std::ptr::null(),
+            activation: Activation::Identity,
+            derivative: Activation::Identity,
+            output: std::ptr::null(),
+            output_row_stride: 0,
+            tile_function: None,
+            workspace: workspace.as_mut_ptr(),
+        };
+        // SAFETY: views and buffers have the plan's sizes; one task runs after the other.
+        unsafe { plan.run(context, &operands, task, member) };
+        let (own, others) = (member * len..(member + 1) * len, &workspace);
+        let outside = others.iter().enumerate().filter(|(i, x)| !own.contains(i) && !x.is_nan());
+        assert_eq!(outside.count(), 0, "{case}: task {task} wrote outside its member's buffers");
+        let mut changed = c.iter().filter(|&&x| x != MARKER).count();
+        let c = view(&c, m, n, in_c);
+        for i in 0..m {
+            for j in 0..n {
+                let value = c.get(i, j).expect("inside");
+                if value != MARKER {
                     changed -= 1;
-                    let other = owner[i * n + j].replace(tile);
-                    assert_eq!(other, None, "{case}: phase {phase}: ({i}, {j}) is tile {tile}'s too");
-                    let chunk = times[i * n + j];
-                    times[i * n + j] += 1;
-                    let expected = if packed {
-                        let depth = (k - chunk * K_CHUNK).min(K_CHUNK) as f32;
-                        depth + if chunk == 0 { 0.0 } else { MARKER }
-                    } else {
-                        k as f32
-                    };
-                    assert_eq!(value, expected, "{case}: phase {phase} tile {tile} at ({i}, {j})");
+                    let other = owner[i * n + j].replace(task);
+                    assert_eq!(other, None, "{case}: ({i}, {j}) is task {task}'s too");
+                    assert_eq!(value, k as f32, "{case}: task {task} at ({i}, {j})");
                 }
             }
-            assert_eq!(changed, 0, "{case}: phase {phase} tile {tile} wrote outside C");
         }
-        let of_row = |i: usize| (0..n).filter(|j| owner[i * n + j].is_some()).collect::<Vec<_>>();
-        for i in 1..m {
-            assert_eq!(of_row(i), of_row(0), "{case}: phase {phase}: row {i} has other columns");
-        }
-        let computes = !packed || phase % 2 == 1;
-        assert_eq!(owner.iter().any(Option::is_some), computes, "{case}: phase {phase}");
+        assert_eq!(changed, 0, "{case}: task {task} wrote outside C");
     }
-    assert!(times.iter().all(|&count| count == chunks), "{case}: each element once per chunk");
-    assert!(packed_b[b_len..].iter().all(|x| x.is_nan()), "{case}: wrote behind packed B");
-    assert!(packed_a[a_len * width..].iter().all(|x| x.is_nan()), "{case}: wrote behind packed A");
+    assert!(owner.iter().all(Option::is_some), "{case}: each element is some task's");
 }
 
 #[test]
-fn every_element_belongs_to_one_tile() {
+fn every_element_belongs_to_one_task() {
     let shapes = [
         (1, 1, 1),
         (2, 15, 3),
@@ -208,25 +208,74 @@ fn every_element_belongs_to_one_tile() {
         (11, 50, 600),
         (97, 40, 65),
         (5, 17, 1030),
+        (40, 7, 19),
     ];
     for context in contexts() {
         for (turn, &shape) in shapes.iter().enumerate() {
             let (m, n, k) = shape;
-            for (case, blocking) in blockings(context.isa()).into_iter().enumerate() {
-                let strides = (
+            let strides = |case: usize| {
+                (
                     layouts(m, k)[(case + turn) % 3],
                     layouts(k, n)[(case / 3 + turn) % 3],
                     layouts(m, n)[(case / 2) % 3],
-                );
-                ownership(&context, shape, strides, blocking, 1 + case % 4);
+                )
+            };
+            for (case, blocking) in blockings(context.isa()).into_iter().enumerate() {
+                ownership(&context, shape, strides(case), Some(blocking), 1 + case % 4);
             }
-            let strides = (layouts(m, k)[0], layouts(k, n)[1], layouts(m, n)[0]);
-            ownership(&context, shape, strides, Blocking::of(context.isa()), 2);
+            for case in 0..18 {
+                ownership(&context, shape, strides(case), None, 1 + case % 4);
+            }
         }
-        // The table's own blocks, above one block of rows and of columns.
-        let strides = (layouts(200, 3)[1], layouts(3, 4112)[1], layouts(200, 4112)[0]);
+        // The table's own blocks, above one block of rows, and a B that is copied.
         for width in [1, 3] {
-            ownership(&context, (200, 4112, 3), strides, Blocking::of(context.isa()), width);
+            let shape = (900, 300, 70);
+            let row_major = (layouts(900, 70)[0], layouts(70, 300)[0], layouts(900, 300)[0]);
+            let turned = (layouts(900, 70)[1], layouts(70, 300)[1], layouts(900, 300)[0]);
+            ownership(&context, shape, row_major, None, width);
+            ownership(&context, shape, turned, None, width);
         }
     }
+}
+
+/// Blocks follow the caches, within what the loops can do.
+#[test]
+fn blocks_follow_the_caches() {
+    for isa in Isa::available() {
+        let mut last = 0;
+        for l2 in [64 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 64 << 20] {
+            let caches = Caches { l1: 32 << 10, l2, l3: 0 };
+            let blocking = Blocking::of(isa, caches);
+            assert!(blocking.block_chunks >= last.max(1) && blocking.block_rows >= 96, "{blocking:?}");
+            assert_eq!(blocking.block_rows % 12, 0, "{blocking:?}");
+            last = blocking.block_chunks;
+        }
+        assert_eq!(Blocking::of(isa, Caches { l1: 32 << 10, l2: 1 << 20, l3: 0 }).block_chunks, 2);
+    }
+}
+
+/// Few columns are computed along m, and only where C allows it.
+#[test]
+fn thin_products_are_turned() {
+    let context = Context::new(Isa::Portable).expect("available");
+    let swaps = |(m, n, k): (usize, usize, usize), a: usize, b: usize, c: usize, by_column: bool| {
+        let data = vec![0.0_f32; 1 << 20];
+        let layout = |rows, cols, kind| {
+            if kind == 0 {
+                MatRef::row_major(&data, rows, cols).expect("fits").layout()
+            } else {
+                MatRef::col_major(&data, rows, cols).expect("fits").layout()
+            }
+        };
+        let shape =
+            Shape { a: layout(m, k, a), b: layout(k, n, b), c: layout(m, n, c), packed: false, by_column };
+        Plan::new::<f32>(&context, &shape, 1, None).is_swapped()
+    };
+    assert!(swaps((128, 10, 512), 0, 0, 0, true), "the last layer of a classifier");
+    assert!(swaps((512, 10, 128), 1, 0, 0, true), "and its gradient by the weights");
+    assert!(swaps((512, 1, 512), 0, 0, 0, false), "a matrix times a vector");
+    assert!(!swaps((8, 10, 512), 0, 0, 0, true), "no more rows than columns");
+    assert!(!swaps((128, 64, 512), 0, 0, 0, true), "wide enough");
+    assert!(swaps((128, 64, 512), 0, 0, 1, false), "C stored by columns");
+    assert!(!swaps((128, 64, 512), 0, 0, 1, true), "C stored by columns, with a bias");
 }

@@ -215,6 +215,14 @@ impl<'a, T: Copy> MatMut<'a, T> {
         Self::new(slice, 0, rows, cols, 1, packed(rows))
     }
 
+    /// The matrix with this layout whose element (0, 0) stands at `pointer`.
+    ///
+    /// # Safety
+    /// Every element is valid for reads and writes, at a place of its own, and nothing else accesses it during `'a`.
+    pub(crate) unsafe fn from_raw(pointer: *mut T, layout: Layout) -> Self {
+        Self { pointer, layout, lifetime: PhantomData }
+    }
+
     /// Rows and columns exchanged; nothing moves.
     #[must_use]
     pub fn transposed(self) -> Self {
@@ -229,6 +237,51 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// The number of columns.
     pub fn cols(&self) -> usize {
         self.layout.cols
+    }
+
+    /// Element (i, j), if there is one.
+    pub fn get(&self, i: usize, j: usize) -> Option<T> {
+        self.as_ref().get(i, j)
+    }
+
+    /// Element (i, j) to write to, if there is one.
+    ///
+    /// ```
+    /// use gemmule::MatMut;
+    ///
+    /// let mut data = [0.0_f32; 6];
+    /// let mut c = MatMut::row_major(&mut data, 2, 3)?;
+    /// *c.get_mut(1, 0).expect("inside") = 4.0;
+    /// assert!(c.get_mut(2, 0).is_none());
+    /// assert_eq!(data[3], 4.0);
+    /// # Ok::<(), gemmule::Error>(())
+    /// ```
+    pub fn get_mut(&mut self, i: usize, j: usize) -> Option<&mut T> {
+        if i >= self.layout.rows || j >= self.layout.cols {
+            return None;
+        }
+        let at = (i as isize)
+            .wrapping_mul(self.layout.row_stride)
+            .wrapping_add((j as isize).wrapping_mul(self.layout.col_stride));
+        // SAFETY: the element lies within what the view was made of, which is borrowed as long as `self`.
+        Some(unsafe { &mut *self.pointer.offset(at) })
+    }
+
+    /// The elements of row `i`, if there is one and they follow each other.
+    pub fn row_mut(&mut self, i: usize) -> Option<&mut [T]> {
+        let Layout { rows, cols, row_stride, col_stride } = self.layout;
+        if i >= rows || cols == 0 || (col_stride != 1 && cols > 1) {
+            return None;
+        }
+        // SAFETY: as in `get_mut`, for all of the row.
+        Some(unsafe {
+            std::slice::from_raw_parts_mut(self.pointer.offset((i as isize).wrapping_mul(row_stride)), cols)
+        })
+    }
+
+    /// The same matrix to read.
+    pub fn as_ref(&self) -> MatRef<'_, T> {
+        MatRef { pointer: self.pointer, layout: self.layout, lifetime: PhantomData }
     }
 
     pub(crate) fn pointer(&mut self) -> *mut T {

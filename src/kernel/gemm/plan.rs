@@ -1,0 +1,235 @@
+//! How a product is cut: into tasks, blocks, panels and chunks; and in which orientation it is computed.
+
+use super::blocking::{Blocking, GROUP_VECTORS, K_CHUNK, PACKS_FROM, Parts};
+use super::pack::COPY_ELEMENTS;
+use super::view::Layout;
+use crate::context::Context;
+use crate::kernel::element::Element;
+use crate::simd::Caches;
+
+/// Where the tiles find B.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In its rows.
+    Rows,
+    /// In panels that the first tile of each copies from the rows.
+    Copied,
+    /// In panels that are packed before the tiles.
+    Turned,
+    /// In panels of the caller's.
+    Packed,
+}
+
+/// Shape, blocks and tasks of one product.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The sizes of what is computed: C, or its transpose if `swapped`.
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
+    pub(super) lanes: usize,
+    pub(super) blocking: Blocking,
+    /// The transposed product is computed, which has the same sums: C' = B' A'.
+    pub(super) swapped: bool,
+    /// C's columns, as computed, are not contiguous.
+    pub(super) scattered: bool,
+    pub(super) pack_a: bool,
+    pub(super) source: Source,
+    /// Tasks: blocks of rows, and of panels.
+    pub(super) row_blocks: Parts,
+    pub(super) panel_blocks: Parts,
+}
+
+/// What [`Plan::new`] must know of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub a: Layout,
+    pub b: Layout,
+    pub c: Layout,
+    /// B is packed in panels already.
+    pub packed: bool,
+    /// A bias or a derivative is applied: C's own columns matter.
+    pub by_column: bool,
+}
+
+impl Plan {
+    /// The plan for a product on at most `width` threads. `blocking` can be injected, so that small tests reach every
+    /// edge.
+    pub(crate) fn new<T: Element>(
+        context: &Context,
+        shape: &Shape,
+        width: usize,
+        blocking: Option<Blocking>,
+    ) -> Self {
+        let lanes = 64 / size_of::<T>();
+        let mut blocking = blocking.unwrap_or_else(|| Blocking::of(context.isa(), Caches::detect()));
+        let swapped = Self::swaps(shape, lanes);
+        let (a, b) = if swapped { (shape.b.transposed(), shape.a.transposed()) } else { (shape.a, shape.b) };
+        let (m, n, k) = (a.rows, b.cols, a.cols);
+        let vectors = n.div_ceil(lanes);
+        if !shape.packed {
+            // All rows in one tile, if there is a narrower one that has room for them.
+            let wide = blocking.tile_vectors;
+            blocking.tile_vectors = (1..=wide)
+                .rev()
+                .find(|&v| blocking.tile_rows[v - 1] >= m)
+                .unwrap_or(wide)
+                .min(vectors.max(1));
+        }
+        let panels = vectors.div_ceil(blocking.tile_vectors);
+        let source = if shape.packed {
+            Source::Packed
+        } else if b.col_stride != 1 && n > 1 {
+            Source::Turned
+        } else if m >= PACKS_FROM.0 && k >= PACKS_FROM.1 && Self::bytes::<T>(b.row_stride) >= PACKS_FROM.2 {
+            Source::Copied
+        } else {
+            Source::Rows
+        };
+        // A is read one element per row and k: a long stride along k costs a cache line each.
+        let c_col_stride = if swapped { shape.c.row_stride } else { shape.c.col_stride };
+        let scattered = c_col_stride != 1 && n > 1;
+        let pack_a = k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
+        let (task_rows, task_panels) = Self::task_shape(m, panels, width, &blocking);
+        let row_blocks = Parts::new(m, task_rows);
+        let panel_blocks = Parts::new(panels, task_panels);
+        Self { m, n, k, lanes, blocking, swapped, scattered, pack_a, source, row_blocks, panel_blocks }
+    }
+
+    fn bytes<T>(stride: isize) -> usize {
+        stride.unsigned_abs().saturating_mul(size_of::<T>())
+    }
+
+    /// True if the transposed product is the better one to compute.
+    fn swaps(shape: &Shape, lanes: usize) -> bool {
+        let Shape { a, b, c, packed, by_column } = *shape;
+        if packed || a.cols == 0 || c.rows == 0 || c.cols == 0 {
+            return false;
+        }
+        if c.col_stride != 1 && c.cols > 1 {
+            // Its rows are contiguous.
+            return c.row_stride == 1 && !by_column;
+        }
+        if c.cols >= lanes || c.rows < lanes {
+            return false;
+        }
+        // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: a vector for each row, against
+        // one for each column and LANES rows, besides what turning A takes (measured: about 50 for 16 x 16) and what
+        // is left of writing the transposed tiles.
+        let turned = if a.row_stride == 1 {
+            0.0
+        } else if a.col_stride == 1 {
+            3.2
+        } else {
+            16.0
+        };
+        let (m, n) = (c.rows as f64, c.cols as f64);
+        let along_m = (m / lanes as f64).ceil() * (n + turned) + 0.5 * m * n / a.cols as f64;
+        let along_n = m * if b.col_stride == 1 { 1.0 } else { 1.0 + 16.0 / m };
+        along_m < along_n
+    }
+
+    /// Rows and panels of a task: everything for one thread; for several, halved until there are four tasks each, so
+    /// that the one who comes late or is slow costs little.
+    fn task_shape(m: usize, panels: usize, width: usize, blocking: &Blocking) -> (usize, usize) {
+        let rows_of_tile = blocking.tile_rows[blocking.tile_vectors - 1];
+        let mut rows = blocking.task_rows.min(m).max(1);
+        let mut cols = blocking.task_vectors.div_ceil(blocking.tile_vectors).min(panels).max(1);
+        let target = if width > 1 { width.saturating_mul(4) } else { 1 };
+        while m.div_ceil(rows).saturating_mul(panels.div_ceil(cols)) < target {
+            let wide = cols.saturating_mul(blocking.tile_vectors * 16) > rows;
+            if cols > 1 && (wide || rows <= rows_of_tile) {
+                cols = cols.div_ceil(2);
+            } else if rows > rows_of_tile {
+                rows = rows.div_ceil(2).next_multiple_of(rows_of_tile);
+            } else {
+                break;
+            }
+        }
+        (rows, cols)
+    }
+
+    pub(super) fn chunks(&self) -> usize {
+        self.k.div_ceil(K_CHUNK).max(1)
+    }
+
+    /// Blocks of K, in chunks.
+    pub(super) fn depth_blocks(&self) -> Parts {
+        Parts::new(self.chunks(), self.blocking.block_chunks)
+    }
+
+    /// Panels of a group.
+    pub(super) fn group(&self) -> usize {
+        (GROUP_VECTORS / self.blocking.tile_vectors).max(1)
+    }
+
+    /// The longest block of K.
+    fn block_depth(&self) -> usize {
+        (self.depth_blocks().part(0).1 * K_CHUNK).min(self.k)
+    }
+
+    /// Elements of a member's packed group of panels.
+    pub(super) fn packed_b_len(&self) -> usize {
+        if matches!(self.source, Source::Copied | Source::Turned) {
+            self.group() * self.blocking.tile_vectors * self.lanes * self.block_depth()
+        } else {
+            0
+        }
+    }
+
+    /// Elements of a member's packed block of A.
+    pub(super) fn packed_a_len(&self) -> usize {
+        if self.pack_a {
+            let rows = self.row_blocks.part(0).1.min(self.blocking.block_rows);
+            (rows * self.block_depth()).next_multiple_of(self.lanes)
+        } else {
+            0
+        }
+    }
+
+    /// Elements of buffers per member: packed B, packed A, the copy of a tile.
+    pub(crate) fn workspace_len(&self) -> usize {
+        let copy = if self.scattered { COPY_ELEMENTS } else { 0 };
+        self.packed_b_len() + self.packed_a_len() + copy
+    }
+
+    /// The number of tasks.
+    pub(crate) fn tasks(&self) -> usize {
+        self.row_blocks.count() * self.panel_blocks.count()
+    }
+
+    /// Vectors of panel `panel`: only the last can be narrower.
+    #[inline(always)]
+    pub(super) fn vectors(&self, panel: usize) -> usize {
+        let width = self.blocking.tile_vectors;
+        width.min(self.n.div_ceil(self.lanes) - panel * width)
+    }
+
+    /// Where a caller's packed panel of one chunk begins: all panels of a chunk, chunk after chunk.
+    #[inline(always)]
+    pub(super) fn packed_offset(&self, panel: usize, chunk: usize) -> usize {
+        let columns = self.n.next_multiple_of(self.lanes);
+        chunk * K_CHUNK * columns + panel * self.blocking.tile_vectors * self.lanes * self.depth(chunk)
+    }
+
+    #[inline(always)]
+    pub(super) fn depth(&self, chunk: usize) -> usize {
+        K_CHUNK.min(self.k - chunk * K_CHUNK)
+    }
+}
+
+/// Element (i, j).
+#[inline(always)]
+pub(super) fn at<T>(pointer: *const T, i: usize, row_stride: isize, j: usize, col_stride: isize) -> *const T {
+    pointer.wrapping_offset(
+        (i as isize).wrapping_mul(row_stride).wrapping_add((j as isize).wrapping_mul(col_stride)),
+    )
+}
+
+#[cfg(test)]
+impl Plan {
+    /// True if what is computed is the transpose of C.
+    pub(super) fn is_swapped(&self) -> bool {
+        self.swapped
+    }
+}
