@@ -22,9 +22,6 @@ pub(crate) const GROUP_VECTORS: usize = 4;
 /// short rows lie close together, and few rows of A do not repay the copy. Measured on Zen 4.
 pub(crate) const PACKS_FROM: (usize, usize, usize) = (144, 64, 1280);
 
-/// Steps of k of a register tile between two prefetches, of one cache line each.
-pub(crate) const PREFETCH_STEPS: usize = 4;
-
 /// Block sizes of one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {

@@ -17,7 +17,7 @@
 //! task, and tasks share nothing that is written.
 
 use super::Epilogue;
-use super::blocking::{Blocking, K_CHUNK, PREFETCH_STEPS, Parts, tile_rows};
+use super::blocking::{Blocking, K_CHUNK, Parts, tile_rows};
 use super::microkernel::{Tile, TileEpilogue, run_epilogue, run_tile};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
 use super::plan::{Plan, Shape, Source, at};
@@ -280,11 +280,11 @@ impl<T: Element> Block<'_, T> {
 
     /// A line that the next group will need, and the step to the next: tile `index` of `tiles` takes its share.
     #[inline(always)]
-    fn ahead(&self, first: usize, chunk: usize, index: usize, tiles: usize) -> (*const T, isize) {
+    fn ahead(&self, first: usize, chunk: usize, index: usize, tiles: usize) -> (*const T, isize, usize) {
         let (plan, o) = (self.plan, self.operands);
         let (next, depth) = (first + plan.group(), plan.depth(chunk));
         if next >= self.end || depth == 0 {
-            return (o.b, 0);
+            return (o.b, 0, 0);
         }
         let vectors = plan.group() * plan.blocking.tile_vectors;
         let lanes = plan.lanes as isize;
@@ -296,9 +296,9 @@ impl<T: Element> Block<'_, T> {
             Source::Turned => (base, vectors * plan.lanes, o.b_col_stride, lanes),
             Source::Packed => (o.b.wrapping_add(plan.packed_offset(next, chunk)), depth * vectors, lanes, 0),
         };
-        let share = (depth * vectors).div_ceil(tiles).max(depth / PREFETCH_STEPS);
+        let share = (depth * vectors).div_ceil(tiles);
         let position = index * share;
-        (at(base, position % count, step, position / count, line), step)
+        (at(base, position % count, step, position / count, line), step, share)
     }
 
     /// All chunks of the block for one register tile of C.
@@ -363,7 +363,7 @@ impl<T: Element> Block<'_, T> {
             };
             // Packed panels are padded, so that only C has a cut last vector; B's own rows end with it too.
             let group = plan.group();
-            let (ahead, ahead_stride) =
+            let (ahead, ahead_stride, ahead_lines) =
                 self.ahead(first, chunk, row_group * group + panel - first, row_groups * group);
             let tile = Tile {
                 rows,
@@ -379,6 +379,7 @@ impl<T: Element> Block<'_, T> {
                 pack: if fused { panel_copy } else { std::ptr::null_mut() },
                 ahead,
                 ahead_stride,
+                ahead_lines,
                 c: tile_c,
                 c_row_stride: tile_c_stride,
                 alpha: o.alpha,

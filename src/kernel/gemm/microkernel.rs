@@ -14,7 +14,7 @@
 //! (`b_k_stride` = lanes times its vectors). C likewise. While it runs, a tile asks for cache lines that the next ones
 //! will read, and may leave a packed copy of the rows of B that it reads.
 
-use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCH_STEPS, tile_rows};
+use super::blocking::{MAX_ROWS, MAX_VECTORS, tile_rows};
 use crate::kernel::activation::Activation;
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Simd, Vector, read};
@@ -36,9 +36,10 @@ pub(crate) struct Tile<T> {
     /// Where the rows of B go that the tile reads, vector after vector, or null. Only for a tile whose last vector is
     /// whole and that has as many rows as its vectors allow ([`tile_rows`]).
     pub pack: *mut T,
-    /// A line to prefetch every [`PREFETCH_STEPS`] of k, and how far it moves then. Any address.
+    /// Lines to prefetch, one a step of k, from any address.
     pub ahead: *const T,
     pub ahead_stride: isize,
+    pub ahead_lines: usize,
     pub c: *mut T,
     pub c_row_stride: isize,
     pub alpha: T,
@@ -100,40 +101,18 @@ unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
         }
     }
     let mut acc = [[zero; NV]; MR];
-    let (mut a, mut b, mut pack, mut ahead) = (t.a, t.b, t.pack, t.ahead);
-    let mut step = || {
-        let mut row = [zero; NV];
-        for (j, vector) in row.iter_mut().enumerate() {
-            let from = b.wrapping_offset(j as isize * t.b_vector_stride);
-            // SAFETY: the caller vouches for row k of B, the last vector only as far as it is in use, and for the
-            // same row of the packed copy.
-            unsafe {
-                *vector = load::<T, S>(s, from, KIND == CUT && j == NV - 1, t.last_lanes);
-                if KIND == PACK {
-                    vector.store_ptr(pack.wrapping_add(j * lanes));
-                }
-            }
-        }
-        for (i, acc_row) in acc.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for MR rows of column k of A.
-            let factor = T::V::<S>::splat(s, unsafe { read(a.wrapping_offset(i as isize * t.a_row_stride)) });
-            for (sum, vector) in acc_row.iter_mut().zip(row) {
-                *sum = factor.mul_add(vector, *sum);
-            }
-        }
-        a = a.wrapping_offset(t.a_k_stride);
-        b = b.wrapping_offset(t.b_k_stride);
-        pack = pack.wrapping_add(NV * lanes);
-    };
-    for _ in 0..t.depth / PREFETCH_STEPS {
+    let mut at = Cursor { a: t.a, b: t.b, pack: t.pack };
+    let mut ahead = t.ahead;
+    let lines = t.ahead_lines.min(t.depth);
+    for _ in 0..lines {
         s.prefetch::<true>(ahead.cast());
         ahead = ahead.wrapping_offset(t.ahead_stride);
-        for _ in 0..PREFETCH_STEPS {
-            step();
-        }
+        // SAFETY: passed on.
+        unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
     }
-    for _ in 0..t.depth % PREFETCH_STEPS {
-        step();
+    for _ in lines..t.depth {
+        // SAFETY: passed on.
+        unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
     }
     let (alpha, beta) = (T::V::<S>::splat(s, t.alpha), T::V::<S>::splat(s, t.beta));
     for (i, acc_row) in acc.into_iter().enumerate() {
@@ -152,6 +131,49 @@ unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
             }
         }
     }
+}
+
+/// Where a tile is along k.
+struct Cursor<T> {
+    a: *const T,
+    b: *const T,
+    pack: *mut T,
+}
+
+/// One step along k. (Not unrolled: four steps at once made the compiler spill half of the accumulators.)
+///
+/// # Safety
+/// As [`run_tile`], and fewer than `depth` steps were made.
+#[inline(always)]
+unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(
+    s: S,
+    t: &Tile<T>,
+    at: &mut Cursor<T>,
+    acc: &mut [[T::V<S>; NV]; MR],
+) {
+    let lanes = T::V::<S>::LANES;
+    let mut row = [T::V::<S>::splat(s, T::zero()); NV];
+    for (j, vector) in row.iter_mut().enumerate() {
+        let from = at.b.wrapping_offset(j as isize * t.b_vector_stride);
+        // SAFETY: the caller vouches for row k of B, the last vector only as far as it is in use, and for the same row
+        // of the packed copy.
+        unsafe {
+            *vector = load::<T, S>(s, from, KIND == CUT && j == NV - 1, t.last_lanes);
+            if KIND == PACK {
+                vector.store_ptr(at.pack.wrapping_add(j * lanes));
+            }
+        }
+    }
+    for (i, acc_row) in acc.iter_mut().enumerate() {
+        // SAFETY: the caller vouches for MR rows of column k of A.
+        let factor = T::V::<S>::splat(s, unsafe { read(at.a.wrapping_offset(i as isize * t.a_row_stride)) });
+        for (sum, vector) in acc_row.iter_mut().zip(row) {
+            *sum = factor.mul_add(vector, *sum);
+        }
+    }
+    at.a = at.a.wrapping_offset(t.a_k_stride);
+    at.b = at.b.wrapping_offset(t.b_k_stride);
+    at.pack = at.pack.wrapping_add(NV * lanes);
 }
 
 /// One vector, or its first `count` lanes if it is cut.

@@ -48,7 +48,7 @@ impl<T: Element> Kernel for PackPanel<T> {
         let (full, tail) = (self.cols / lanes, self.cols % lanes);
         if self.col_stride == 1 {
             for k in 0..self.depth {
-                let from = self.b.wrapping_offset(k as isize * self.row_stride);
+                let from = at(self.b, k, self.row_stride, 0, 0);
                 let to = self.target.wrapping_add(k * width);
                 for j in 0..full {
                     // SAFETY: `pack_panel`'s caller vouches for row k of B and of the panel.
@@ -72,7 +72,7 @@ impl<T: Element> Kernel for PackPanel<T> {
         // the lines that are read are used up while they are in the cache.
         let blocks = if self.row_stride == 1 { self.depth / lanes } else { 0 };
         for j in 0..full {
-            let from = self.b.wrapping_offset((j * lanes) as isize * self.col_stride);
+            let from = at(self.b, 0, 0, j * lanes, self.col_stride);
             for block in 0..blocks {
                 // SAFETY: the block lies within B and the panel.
                 unsafe {
@@ -93,8 +93,7 @@ impl<T: Element> Kernel for PackPanel<T> {
                 // SAFETY: (k, j) lies within the panel and, unless it is padding, within B.
                 unsafe {
                     *self.target.wrapping_add(k * width + j) = if j < self.cols {
-                        let at = k as isize * self.row_stride + j as isize * self.col_stride;
-                        read(self.b.wrapping_offset(at))
+                        read(at(self.b, k, self.row_stride, j, self.col_stride))
                     } else {
                         T::zero()
                     };
@@ -184,7 +183,7 @@ impl<T: Element> Kernel for PackRows<T> {
         let (depth, stride) = (self.layout.cols, self.layout.col_stride);
         for index in 0..self.parts.count() {
             let (start, rows) = self.parts.part(index);
-            let from = self.a.wrapping_offset(start as isize * self.layout.row_stride);
+            let from = at(self.a, start, self.layout.row_stride, 0, 0);
             let to = self.target.wrapping_add(start * depth);
             // SAFETY: the sliver's rows lie within A; the target has rows * depth elements for it.
             unsafe {
@@ -194,8 +193,7 @@ impl<T: Element> Kernel for PackRows<T> {
                     (row_stride, rows) => {
                         for k in 0..depth {
                             for i in 0..rows {
-                                let at = i as isize * row_stride + k as isize * stride;
-                                *to.wrapping_add(k * rows + i) = read(from.wrapping_offset(at));
+                                *to.wrapping_add(k * rows + i) = read(at(from, i, row_stride, k, stride));
                             }
                         }
                     }
@@ -214,11 +212,7 @@ unsafe fn copy_columns<T: Copy, const R: usize>(a: *const T, stride: isize, dept
     for k in 0..depth {
         // SAFETY: the caller vouches for column k; nothing overlaps a packing buffer.
         unsafe {
-            std::ptr::copy_nonoverlapping(
-                a.wrapping_offset(k as isize * stride),
-                target.wrapping_add(k * R),
-                R,
-            );
+            std::ptr::copy_nonoverlapping(at(a, k, stride, 0, 0), target.wrapping_add(k * R), R);
         }
     }
 }
@@ -265,7 +259,7 @@ impl<T: Element> Copied<T> {
 
     #[inline(always)]
     fn place(self, i: usize, j: usize) -> *mut T {
-        self.c.wrapping_offset(i as isize * self.row_stride + j as isize * self.col_stride)
+        at(self.c.cast_const(), i, self.row_stride, j, self.col_stride).cast_mut()
     }
 }
 
