@@ -92,9 +92,7 @@ pub use engine::{BatchSource, TargetKind};
 pub use error::{Error, Result};
 pub use kernel::Element;
 pub use kernel::gemm::view::{MatMut, MatRef};
-pub use kernel::gemm::{
-    Epilogue, PackedB, TileFunction, gemm, gemm_packed, gemm_with, pack_b, packed_b_len,
-};
+pub use kernel::gemm::{Epilogue, PackedB, TileFunction, gemm, gemm_packed, gemm_with, pack_b, packed_b_len};
 pub use parallel::available_threads;
 pub use runtime::{RuntimeInfo, runtime_info};
 pub use simd::{Caches, Isa};

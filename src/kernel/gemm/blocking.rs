@@ -22,6 +22,16 @@ pub(crate) const GROUP_VECTORS: usize = 4;
 /// short rows lie close together, and few rows of A do not repay the copy. Measured on Zen 4.
 pub(crate) const PACKS_FROM: (usize, usize, usize) = (144, 64, 1280);
 
+/// Groups of rows whose tiles are computed one below the other before the next panel or the epilogue: 96 x 64 of f32
+/// are 24 KiB of C, which stay in L1.
+pub(crate) const ROW_GROUPS: usize = 16;
+
+/// Bytes of B from which tiles ask for lines of the next panels. Below, deciding what to ask for costs more.
+pub(crate) const PREFETCHES_FROM: usize = 128 << 10;
+
+/// Steps of k from which a tile asks for its lines of C before it begins.
+pub(crate) const PREFETCHES_C_FROM: usize = 64;
+
 /// Block sizes of one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
@@ -114,6 +124,12 @@ impl Parts {
     #[inline(always)]
     pub(crate) fn part(self, index: usize) -> (usize, usize) {
         (index * self.short + index.min(self.longer), self.short + usize::from(index < self.longer))
+    }
+
+    /// One past the last of the parts from `index` on that are as long as it.
+    #[inline(always)]
+    pub(crate) fn run(self, index: usize) -> usize {
+        if index < self.longer { self.longer } else { self.count }
     }
 }
 

@@ -6,10 +6,10 @@
 //!     for each block of rows (mc)
 //!       pack the block of A, if its strides are bad
 //!       for each group of panels of B (64 columns of f32)      (stays in L2; packed by the first row of tiles, or before)
-//!         for each group of rows (mr)                          (its rows of A stream through L1)
+//!         for each 16 groups of rows (mr)
 //!           for each panel of the group (nr)
 //!             for each chunk of K, ascending
-//!               register tile, which asks for lines of the next group
+//!               register tiles, one below the other, which ask for lines of the next group
 //!             after the last chunk: epilogue, the caller's tile function
 //! ```
 //!
@@ -17,8 +17,8 @@
 //! task, and tasks share nothing that is written.
 
 use super::Epilogue;
-use super::blocking::{Blocking, K_CHUNK, Parts, tile_rows};
-use super::microkernel::{Tile, TileEpilogue, run_epilogue, run_tile};
+use super::blocking::{Blocking, K_CHUNK, Parts, ROW_GROUPS, tile_rows};
+use super::microkernel::{Ahead, TileEpilogue, Tiles, run_epilogue, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
 use super::plan::{Plan, Shape, Source, at};
 use super::view::{Layout, MatMut, MatRef};
@@ -30,6 +30,7 @@ use crate::kernel::compiled::compiled;
 use crate::kernel::element::Element;
 use crate::parallel;
 use crate::simd::{Kernel, Simd};
+use std::ops::Range;
 
 /// What a caller does with each finished tile of C: first row, first column, the tile.
 pub type TileFunction<'a, T> = dyn Fn(usize, usize, MatMut<'_, T>) + Sync + 'a;
@@ -240,11 +241,12 @@ impl<T: Element> Block<'_, T> {
             plan.blocking.tile_rows[plan.vectors(first) - 1]
         };
         let row_groups = Parts::new(self.rows, most_rows);
-        for row_group in 0..row_groups.count() {
-            let rows = row_groups.part(row_group);
+        let batch = if plan.scattered { 1 } else { ROW_GROUPS };
+        for start in (0..row_groups.count()).step_by(batch) {
+            let end = (start + batch).min(row_groups.count());
             for panel in first..first + panels {
                 // SAFETY: passed on.
-                unsafe { self.tile(s, row_groups.count(), row_group, rows, first, panel) };
+                unsafe { self.panel(s, row_groups, start..end, first, panel) };
             }
         }
     }
@@ -278,54 +280,59 @@ impl<T: Element> Block<'_, T> {
         unsafe { pack_panel(s, panel) };
     }
 
-    /// A line that the next group will need, and the step to the next: tile `index` of `tiles` takes its share.
+    /// The lines that the next group will need, shared among this group's `tiles`.
     #[inline(always)]
-    fn ahead(&self, first: usize, chunk: usize, index: usize, tiles: usize) -> (*const T, isize, usize) {
+    fn ahead(&self, first: usize, chunk: usize, tile: usize, tiles: usize) -> Ahead<T> {
         let (plan, o) = (self.plan, self.operands);
         let (next, depth) = (first + plan.group(), plan.depth(chunk));
-        if next >= self.end || depth == 0 {
-            return (o.b, 0, 0);
+        if !plan.prefetches || next >= self.end || depth == 0 {
+            return Ahead { base: o.b, step: 0, row_step: 0, tiles_per_row: 1, tile: 0, lines: 0 };
         }
         let vectors = plan.group() * plan.blocking.tile_vectors;
         let lanes = plan.lanes as isize;
         let col = next * plan.blocking.tile_vectors * plan.lanes;
         let base = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, o.b_col_stride);
-        // Lines in `count` rows, `step` apart; `line` to the next line of a row.
-        let (base, count, step, line) = match plan.source {
-            Source::Rows | Source::Copied => (base, depth, o.b_row_stride, lanes),
-            Source::Turned => (base, vectors * plan.lanes, o.b_col_stride, lanes),
-            Source::Packed => (o.b.wrapping_add(plan.packed_offset(next, chunk)), depth * vectors, lanes, 0),
+        let (base, rows, row_step, count, step) = match plan.source {
+            Source::Rows | Source::Copied => (base, vectors, lanes, depth, o.b_row_stride),
+            Source::Turned => (base, depth.div_ceil(plan.lanes), lanes, vectors * plan.lanes, o.b_col_stride),
+            Source::Packed => {
+                (o.b.wrapping_add(plan.packed_offset(next, chunk)), 1, 0, depth * vectors, lanes)
+            }
         };
-        let share = (depth * vectors).div_ceil(tiles);
-        let position = index * share;
-        (at(base, position % count, step, position / count, line), step, share)
+        let tiles_per_row = (tiles / rows).max(1);
+        Ahead { base, step, row_step, tiles_per_row, tile, lines: count.div_ceil(tiles_per_row) }
     }
 
-    /// All chunks of the block for one register tile of C.
+    /// Some groups of rows times one panel, over all chunks of the block.
     ///
     /// # Safety
     /// As [`Plan::run`].
     #[inline(always)]
-    unsafe fn tile<S: Simd>(
+    unsafe fn panel<S: Simd>(
         &mut self,
         s: S,
-        row_groups: usize,
-        row_group: usize,
-        (start, rows): (usize, usize),
+        row_groups: Parts,
+        groups: Range<usize>,
         first: usize,
         panel: usize,
     ) {
         let (plan, o, lanes) = (self.plan, self.operands, self.plan.lanes);
         let vectors = plan.vectors(panel);
         let col = panel * plan.blocking.tile_vectors * lanes;
-        let area = Area { row: self.first_row + start, rows, col, cols: (vectors * lanes).min(plan.n - col) };
-        let last_lanes = area.cols - (vectors - 1) * lanes;
+        let (start, (last_start, last_rows)) =
+            (row_groups.part(groups.start).0, row_groups.part(groups.end - 1));
+        let area = Area {
+            row: self.first_row + start,
+            rows: last_start + last_rows - start,
+            col,
+            cols: (vectors * lanes).min(plan.n - col),
+        };
         let c = at(o.c.cast_const(), area.row, o.c_row_stride, col, o.c_col_stride).cast_mut();
         let (mut tile_c, mut tile_c_stride) = (c, o.c_row_stride);
         let copied = Copied {
             copy: self.copy,
             c,
-            rows,
+            rows: area.rows,
             cols: area.cols,
             row_stride: o.c_row_stride,
             col_stride: o.c_col_stride,
@@ -338,58 +345,11 @@ impl<T: Element> Block<'_, T> {
             (tile_c, tile_c_stride) = (self.copy, COPY_WIDTH as isize);
         }
         for chunk in self.first_chunk..self.first_chunk + self.chunks {
-            let depth = plan.depth(chunk);
-            let (a, a_row_stride, a_k_stride) = if plan.pack_a {
-                let offset = self.rows * K_CHUNK * (chunk - self.first_chunk) + start * depth;
-                (self.packed_a.wrapping_add(offset).cast_const(), 1, rows as isize)
-            } else {
-                let a = at(o.a, area.row, o.a_row_stride, chunk * K_CHUNK, o.a_col_stride);
-                (a, o.a_row_stride, o.a_col_stride)
-            };
-            let panel_copy = self.panel_copy(first, panel, chunk);
-            let row_major = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, 1);
-            let packs = plan.source == Source::Copied && row_group == 0;
-            let fused = packs && last_lanes == lanes && rows == tile_rows(S::ISA, vectors);
-            if packs && !fused {
-                // SAFETY: passed on.
-                unsafe { self.pack_b(s, first, panel, chunk) };
-            }
-            let panel_stride = (vectors * lanes) as isize;
-            let (b, b_k_stride) = match plan.source {
-                Source::Rows => (row_major, o.b_row_stride),
-                Source::Copied if fused => (row_major, o.b_row_stride),
-                Source::Copied | Source::Turned => (panel_copy.cast_const(), panel_stride),
-                Source::Packed => (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride),
-            };
-            // Packed panels are padded, so that only C has a cut last vector; B's own rows end with it too.
-            let group = plan.group();
-            let (ahead, ahead_stride, ahead_lines) =
-                self.ahead(first, chunk, row_group * group + panel - first, row_groups * group);
-            let tile = Tile {
-                rows,
-                vectors,
-                last_lanes,
-                depth,
-                a,
-                a_row_stride,
-                a_k_stride,
-                b,
-                b_k_stride,
-                b_vector_stride: lanes as isize,
-                pack: if fused { panel_copy } else { std::ptr::null_mut() },
-                ahead,
-                ahead_stride,
-                ahead_lines,
-                c: tile_c,
-                c_row_stride: tile_c_stride,
-                alpha: o.alpha,
-                beta: if chunk == 0 { o.beta } else { T::one() },
-            };
-            // SAFETY: the tile lies within the block, and that within A, B and C.
-            unsafe { run_tile(s, &tile) };
+            // SAFETY: passed on.
+            unsafe { self.chunk(s, row_groups, groups.clone(), first, panel, chunk, tile_c, tile_c_stride) };
         }
         let last = self.first_chunk + self.chunks == plan.chunks();
-        // SAFETY: the tile lies within C, and so do its bias and output within theirs.
+        // SAFETY: the area lies within C, and so do its bias and output within theirs.
         unsafe {
             // The epilogue knows contiguous columns of C itself: in place, or in the copy; after it if that is the
             // transpose of what C shows.
@@ -407,6 +367,84 @@ impl<T: Element> Block<'_, T> {
             if let Some(function) = o.tile_function.filter(|_| last) {
                 self.give(function, area, c);
             }
+        }
+    }
+
+    /// Some groups of rows times one panel, over one chunk; their C stands at `c`.
+    ///
+    /// # Safety
+    /// As [`Plan::run`].
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "the five loops' indices")]
+    unsafe fn chunk<S: Simd>(
+        &mut self,
+        s: S,
+        row_groups: Parts,
+        groups: Range<usize>,
+        first: usize,
+        panel: usize,
+        chunk: usize,
+        c: *mut T,
+        c_row_stride: isize,
+    ) {
+        let (plan, o, lanes) = (self.plan, self.operands, self.plan.lanes);
+        let (vectors, depth) = (plan.vectors(panel), plan.depth(chunk));
+        let col = panel * plan.blocking.tile_vectors * lanes;
+        let last_lanes = (vectors * lanes).min(plan.n - col) - (vectors - 1) * lanes;
+        let row_major = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, 1);
+        let panel_copy = self.panel_copy(first, panel, chunk);
+        let panel_stride = (vectors * lanes) as isize;
+        let (b, b_k_stride) = match plan.source {
+            Source::Rows => (row_major, o.b_row_stride),
+            Source::Copied | Source::Turned => (panel_copy.cast_const(), panel_stride),
+            Source::Packed => (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride),
+        };
+        let (panels, first_start) = (plan.group(), row_groups.part(groups.start).0);
+        let mut group = groups.start;
+        while group < groups.end {
+            let (start, rows) = row_groups.part(group);
+            let packs = plan.source == Source::Copied && group == 0;
+            let fused = packs && last_lanes == lanes && rows == tile_rows(S::ISA, vectors);
+            if packs && !fused {
+                // SAFETY: passed on.
+                unsafe { self.pack_b(s, first, panel, chunk) };
+            }
+            let end = if fused { group + 1 } else { row_groups.run(group).min(groups.end) };
+            let (a, a_row_stride, a_k_stride, a_tile_stride) = if plan.pack_a {
+                let offset = self.rows * K_CHUNK * (chunk - self.first_chunk) + start * depth;
+                (self.packed_a.wrapping_add(offset).cast_const(), 1, rows as isize, (rows * depth) as isize)
+            } else {
+                let a = at(o.a, self.first_row + start, o.a_row_stride, chunk * K_CHUNK, o.a_col_stride);
+                (a, o.a_row_stride, o.a_col_stride, o.a_row_stride.wrapping_mul(rows as isize))
+            };
+            let tiles = Tiles {
+                tiles: end - group,
+                rows,
+                vectors,
+                last_lanes,
+                depth,
+                a,
+                a_row_stride,
+                a_k_stride,
+                a_tile_stride,
+                b: if fused { row_major } else { b },
+                b_k_stride: if fused { o.b_row_stride } else { b_k_stride },
+                b_vector_stride: lanes as isize,
+                pack: if fused { panel_copy } else { std::ptr::null_mut() },
+                ahead: self.ahead(
+                    first,
+                    chunk,
+                    (panel - first) * row_groups.count() + group,
+                    row_groups.count() * panels,
+                ),
+                c: at(c.cast_const(), start - first_start, c_row_stride, 0, 0).cast_mut(),
+                c_row_stride,
+                alpha: o.alpha,
+                beta: if chunk == 0 { o.beta } else { T::one() },
+            };
+            // SAFETY: the tiles lie within the block, and that within A, B and C.
+            unsafe { run_tiles(s, &tiles) };
+            group = end;
         }
     }
 

@@ -14,14 +14,32 @@
 //! (`b_k_stride` = lanes times its vectors). C likewise. While it runs, a tile asks for cache lines that the next ones
 //! will read, and may leave a packed copy of the rows of B that it reads.
 
-use super::blocking::{MAX_ROWS, MAX_VECTORS, tile_rows};
+use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, tile_rows};
 use crate::kernel::activation::Activation;
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Simd, Vector, read};
 
-/// One register tile of one chunk of K.
+/// Lines of cache that tiles ask for: rows of them, one after the other.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile<T> {
+pub(crate) struct Ahead<T> {
+    /// The first line of the first row. Any address.
+    pub base: *const T,
+    /// To the next line of a row.
+    pub step: isize,
+    /// To the next row.
+    pub row_step: isize,
+    /// Tiles that share a row.
+    pub tiles_per_row: usize,
+    /// The first tile's number.
+    pub tile: usize,
+    /// Lines of a tile, one a step of k.
+    pub lines: usize,
+}
+
+/// Register tiles of one chunk of K, one below the other: `tiles` times `rows` rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles<T> {
+    pub tiles: usize,
     pub rows: usize,
     pub vectors: usize,
     /// Lanes in use of the last vector, 1 to all.
@@ -30,16 +48,15 @@ pub(crate) struct Tile<T> {
     pub a: *const T,
     pub a_row_stride: isize,
     pub a_k_stride: isize,
+    /// From one tile's rows of A to the next's.
+    pub a_tile_stride: isize,
     pub b: *const T,
     pub b_k_stride: isize,
     pub b_vector_stride: isize,
-    /// Where the rows of B go that the tile reads, vector after vector, or null. Only for a tile whose last vector is
+    /// Where the rows of B go that are read, vector after vector, or null. Only for one tile, whose last vector is
     /// whole and that has as many rows as its vectors allow ([`tile_rows`]).
     pub pack: *mut T,
-    /// Lines to prefetch, one a step of k, from any address.
-    pub ahead: *const T,
-    pub ahead_stride: isize,
-    pub ahead_lines: usize,
+    pub ahead: Ahead<T>,
     pub c: *mut T,
     pub c_row_stride: isize,
     pub alpha: T,
@@ -69,7 +86,7 @@ const WHOLE: u8 = 0;
 const CUT: u8 = 1;
 const PACK: u8 = 2;
 
-struct TileKernel<'a, T, const MR: usize, const NV: usize, const KIND: u8>(&'a Tile<T>);
+struct TileKernel<'a, T, const MR: usize, const NV: usize, const KIND: u8>(&'a Tiles<T>);
 
 impl<T: Element, const MR: usize, const NV: usize, const KIND: u8> Kernel
     for TileKernel<'_, T, MR, NV, KIND>
@@ -80,7 +97,7 @@ impl<T: Element, const MR: usize, const NV: usize, const KIND: u8> Kernel
     fn run<S: Simd>(self, s: S) {
         // Shapes that an instruction set never uses are not compiled for it.
         if const { MR <= tile_rows(S::ISA, NV) && (KIND != PACK || MR == tile_rows(S::ISA, NV)) } {
-            // SAFETY: `run_tile`'s caller vouches for the tile's pointers and shape.
+            // SAFETY: `run_tiles`'s caller vouches for the tile's pointers and shape.
             unsafe { body::<T, S, MR, NV, KIND>(s, self.0) }
         } else {
             unreachable!("no such register tile on {}", S::ISA)
@@ -89,45 +106,77 @@ impl<T: Element, const MR: usize, const NV: usize, const KIND: u8> Kernel
 }
 
 /// # Safety
-/// As [`run_tile`], for a tile of MR rows and NV vectors.
+/// As [`run_tiles`], for tiles of MR rows and NV vectors.
 #[inline(always)]
-unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s: S, t: &Tile<T>) {
+unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s: S, t: &Tiles<T>) {
+    let (mut a, mut c) = (t.a, t.c);
+    for tile in 0..t.tiles {
+        // SAFETY: passed on, for one tile.
+        unsafe { one::<T, S, MR, NV, KIND>(s, t, a, c, t.ahead.tile + tile) };
+        a = a.wrapping_offset(t.a_tile_stride);
+        c = c.wrapping_offset(MR as isize * t.c_row_stride);
+    }
+}
+
+/// # Safety
+/// As [`run_tiles`], for the tile whose rows of A and C begin at `a` and `c`.
+#[inline(always)]
+unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(
+    s: S,
+    t: &Tiles<T>,
+    a: *const T,
+    c: *mut T,
+    number: usize,
+) {
     let lanes = T::V::<S>::LANES;
     let zero = T::V::<S>::splat(s, T::zero());
-    let c = |i: usize, j: usize| t.c.wrapping_offset(i as isize * t.c_row_stride + (j * lanes) as isize);
-    for i in 0..MR {
-        for j in 0..NV {
-            s.prefetch::<false>(c(i, j).cast());
+    let c = |i: usize, j: usize| c.wrapping_offset(i as isize * t.c_row_stride + (j * lanes) as isize);
+    if t.depth >= PREFETCHES_C_FROM {
+        for i in 0..MR {
+            for j in 0..NV {
+                s.prefetch::<false>(c(i, j).cast());
+            }
         }
     }
     let mut acc = [[zero; NV]; MR];
-    let mut at = Cursor { a: t.a, b: t.b, pack: t.pack };
-    let mut ahead = t.ahead;
-    let lines = t.ahead_lines.min(t.depth);
-    for _ in 0..lines {
-        s.prefetch::<true>(ahead.cast());
-        ahead = ahead.wrapping_offset(t.ahead_stride);
-        // SAFETY: passed on.
-        unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
+    let mut at = Cursor { a, b: t.b, pack: t.pack };
+    let lines = t.ahead.lines.min(t.depth);
+    if lines > 0 {
+        let (row, part) = (number / t.ahead.tiles_per_row, number % t.ahead.tiles_per_row);
+        let first = row as isize * t.ahead.row_step + (part * t.ahead.lines) as isize * t.ahead.step;
+        let mut ahead = t.ahead.base.wrapping_offset(first);
+        for _ in 0..lines {
+            s.prefetch::<true>(ahead.cast());
+            ahead = ahead.wrapping_offset(t.ahead.step);
+            // SAFETY: passed on.
+            unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
+        }
     }
     for _ in lines..t.depth {
         // SAFETY: passed on.
         unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
     }
+    // What most products ask for, without a multiplication: those cost as much as those of the sums. fma(1, t, 0) is
+    // t + 0, which turns -0 into +0.
+    if t.alpha == T::one() && t.beta == T::zero() && t.depth > 0 {
+        for (i, acc_row) in acc.into_iter().enumerate() {
+            for (j, chunk) in acc_row.into_iter().enumerate() {
+                // SAFETY: the caller vouches for MR x NV vectors of C, the last as far as it is in use.
+                unsafe { store::<T, S>(chunk + zero, c(i, j), KIND == CUT && j == NV - 1, t.last_lanes) };
+            }
+        }
+        return;
+    }
     let (alpha, beta) = (T::V::<S>::splat(s, t.alpha), T::V::<S>::splat(s, t.beta));
     for (i, acc_row) in acc.into_iter().enumerate() {
         for (j, chunk) in acc_row.into_iter().enumerate() {
             let (c, cut) = (c(i, j), KIND == CUT && j == NV - 1);
-            // SAFETY: the caller vouches for MR x NV vectors of C; the last is touched only as far as it is in use.
+            // SAFETY: as above.
             unsafe {
                 let start =
                     if t.beta == T::zero() { zero } else { beta * load::<T, S>(s, c, cut, t.last_lanes) };
                 let sum = if t.depth == 0 { start } else { alpha.mul_add(chunk, start) };
-                if cut {
-                    sum.store_first_ptr(c, t.last_lanes);
-                } else {
-                    sum.store_ptr(c);
-                }
+                store::<T, S>(sum, c, cut, t.last_lanes);
             }
         }
     }
@@ -143,11 +192,11 @@ struct Cursor<T> {
 /// One step along k. (Not unrolled: four steps at once made the compiler spill half of the accumulators.)
 ///
 /// # Safety
-/// As [`run_tile`], and fewer than `depth` steps were made.
+/// As [`run_tiles`], and fewer than `depth` steps were made.
 #[inline(always)]
 unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(
     s: S,
-    t: &Tile<T>,
+    t: &Tiles<T>,
     at: &mut Cursor<T>,
     acc: &mut [[T::V<S>; NV]; MR],
 ) {
@@ -186,10 +235,20 @@ unsafe fn load<T: Element, S: Simd>(s: S, from: *const T, cut: bool, count: usiz
     unsafe { if cut { T::V::<S>::load_first_ptr(s, from, count) } else { T::V::<S>::load_ptr(s, from) } }
 }
 
-type TileFn<T, S> = fn(S, &Tile<T>);
+/// Writes one vector, or its first `count` lanes if it is cut.
+///
+/// # Safety
+/// `to` is valid for what is written.
+#[inline(always)]
+unsafe fn store<T: Element, S: Simd>(vector: T::V<S>, to: *mut T, cut: bool, count: usize) {
+    // SAFETY: the caller vouches for `to`.
+    unsafe { if cut { vector.store_first_ptr(to, count) } else { vector.store_ptr(to) } }
+}
 
-fn call<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s: S, tile: &Tile<T>) {
-    s.call(TileKernel::<T, MR, NV, KIND>(tile));
+type TileFn<T, S> = fn(S, &Tiles<T>);
+
+fn call<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s: S, tiles: &Tiles<T>) {
+    s.call(TileKernel::<T, MR, NV, KIND>(tiles));
 }
 
 /// Every shape: by rows - 1, vectors - 1, and kind.
@@ -220,26 +279,28 @@ impl<T: Element, S: Simd> Table<T, S> {
     }
 }
 
-/// Computes one register tile.
+/// Computes register tiles.
 ///
 /// # Safety
 /// `rows` is at most [`tile_rows`] for `vectors`, `1 <= last_lanes <= LANES`; A, B and C are valid for
 /// the elements that the strides reach from them (B's and C's last vector for `last_lanes`), C for writes, `pack`, if
 /// not null, for `depth * vectors * LANES` elements, and nothing else accesses those or C's meanwhile.
 #[inline(always)]
-pub(crate) unsafe fn run_tile<T: Element, S: Simd>(s: S, tile: &Tile<T>) {
+pub(crate) unsafe fn run_tiles<T: Element, S: Simd>(s: S, tiles: &Tiles<T>) {
     let lanes = T::V::<S>::LANES;
-    debug_assert!((1..=MAX_VECTORS).contains(&tile.vectors) && (1..=lanes).contains(&tile.last_lanes));
-    debug_assert!((1..=tile_rows(S::ISA, tile.vectors)).contains(&tile.rows));
-    let kind = if !tile.pack.is_null() {
-        debug_assert!(tile.last_lanes == lanes && tile.rows == tile_rows(S::ISA, tile.vectors));
+    debug_assert!((1..=MAX_VECTORS).contains(&tiles.vectors) && (1..=lanes).contains(&tiles.last_lanes));
+    debug_assert!((1..=tile_rows(S::ISA, tiles.vectors)).contains(&tiles.rows));
+    let kind = if !tiles.pack.is_null() {
+        debug_assert!(
+            tiles.last_lanes == lanes && tiles.rows == tile_rows(S::ISA, tiles.vectors) && tiles.tiles == 1
+        );
         PACK
-    } else if tile.last_lanes < lanes {
+    } else if tiles.last_lanes < lanes {
         CUT
     } else {
         WHOLE
     };
-    Table::<T, S>::TILES[tile.rows - 1][tile.vectors - 1][usize::from(kind)](s, tile);
+    Table::<T, S>::TILES[tiles.rows - 1][tiles.vectors - 1][usize::from(kind)](s, tiles);
 }
 
 struct EpilogueKernel<'a, T>(&'a TileEpilogue<T>);

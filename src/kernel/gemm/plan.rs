@@ -1,6 +1,6 @@
 //! How a product is cut: into tasks, blocks, panels and chunks; and in which orientation it is computed.
 
-use super::blocking::{Blocking, GROUP_VECTORS, K_CHUNK, PACKS_FROM, Parts};
+use super::blocking::{Blocking, GROUP_VECTORS, K_CHUNK, PACKS_FROM, PREFETCHES_FROM, Parts};
 use super::pack::COPY_ELEMENTS;
 use super::view::Layout;
 use crate::context::Context;
@@ -35,6 +35,8 @@ pub struct Plan {
     pub(super) scattered: bool,
     pub(super) pack_a: bool,
     pub(super) source: Source,
+    /// Tiles ask for lines of the next group of B.
+    pub(super) prefetches: bool,
     /// Tasks: blocks of rows, and of panels.
     pub(super) row_blocks: Parts,
     pub(super) panel_blocks: Parts,
@@ -87,13 +89,28 @@ impl Plan {
             Source::Rows
         };
         // A is read one element per row and k: a long stride along k costs a cache line each.
+        // What fits in a corner of L2 is there after its first use.
+        let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
         let c_col_stride = if swapped { shape.c.row_stride } else { shape.c.col_stride };
         let scattered = c_col_stride != 1 && n > 1;
         let pack_a = k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
         let (task_rows, task_panels) = Self::task_shape(m, panels, width, &blocking);
         let row_blocks = Parts::new(m, task_rows);
         let panel_blocks = Parts::new(panels, task_panels);
-        Self { m, n, k, lanes, blocking, swapped, scattered, pack_a, source, row_blocks, panel_blocks }
+        Self {
+            m,
+            n,
+            k,
+            lanes,
+            blocking,
+            swapped,
+            scattered,
+            pack_a,
+            source,
+            prefetches,
+            row_blocks,
+            panel_blocks,
+        }
     }
 
     fn bytes<T>(stride: isize) -> usize {
