@@ -109,10 +109,12 @@ pub(crate) struct Parts {
 impl Parts {
     #[inline(always)]
     pub(crate) fn new(total: usize, most: usize) -> Self {
+        // Most small products have one part of everything; a division takes as long as 16 multiply-adds.
+        if total <= most {
+            return Self { count: usize::from(total > 0), short: total, longer: 0 };
+        }
         let count = total.div_ceil(most);
-        // No parts have no length: nothing is asked of them.
-        let divisor = count.max(1);
-        Self { count, short: total / divisor, longer: total % divisor }
+        Self { count, short: total / count, longer: total % count }
     }
 
     #[inline(always)]

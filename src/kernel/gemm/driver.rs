@@ -18,9 +18,11 @@
 
 use super::Epilogue;
 use super::blocking::{Blocking, K_CHUNK, Parts, ROW_GROUPS, tile_rows};
-use super::microkernel::{Ahead, TileEpilogue, Tiles, run_epilogue, run_tiles};
+use super::epilogue::{Area, apply, finish, give};
+use super::microkernel::{Ahead, Tiles, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
 use super::plan::{Plan, Shape, Source, at};
+use super::small::{Strip, run_strip, strip_cols};
 use super::view::{Layout, MatMut, MatRef};
 use super::workspace::with_workspace;
 use crate::context::Context;
@@ -65,21 +67,6 @@ pub struct Operands<'a, T> {
 unsafe impl<T: Send> Send for Operands<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Operands<'_, T> {}
-
-impl<T> Operands<'_, T> {
-    fn has_epilogue(&self) -> bool {
-        !self.bias.is_null() || self.activation != Activation::Identity || !self.output.is_null()
-    }
-}
-
-/// Rows and columns of what is computed, from the first of each.
-#[derive(Clone, Copy)]
-struct Area {
-    row: usize,
-    rows: usize,
-    col: usize,
-    cols: usize,
-}
 
 impl Plan {
     /// Runs one task.
@@ -140,9 +127,19 @@ impl<T: Element> Kernel for Task<'_, T> {
         let packed_b = o.workspace.wrapping_add(self.member * plan.workspace_len());
         let packed_a = packed_b.wrapping_add(plan.packed_b_len());
         let copy = packed_a.wrapping_add(plan.packed_a_len());
-        let (first_row, rows) = plan.row_blocks.part(self.task % plan.row_blocks.count());
-        let (first_panel, panels) = plan.panel_blocks.part(self.task / plan.row_blocks.count());
-        let (depth_blocks, row_blocks) = (plan.depth_blocks(), Parts::new(rows, plan.blocking.block_rows));
+        let (block_row, block_panel) = if plan.row_blocks.count() == 1 {
+            (0, self.task)
+        } else {
+            (self.task % plan.row_blocks.count(), self.task / plan.row_blocks.count())
+        };
+        let (first_row, rows) = plan.row_blocks.part(block_row);
+        let (first_panel, panels) = plan.panel_blocks.part(block_panel);
+        if plan.source == Source::Streamed {
+            // SAFETY: see the type: the panels lie within the task, and it has all rows.
+            unsafe { stream(s, plan, &o, first_panel, panels, packed_b) };
+            return;
+        }
+        let (depth_blocks, row_blocks) = (plan.depth_blocks, Parts::new(rows, plan.blocking.block_rows));
         for depth_block in 0..depth_blocks.count() {
             let (first_chunk, chunks) = depth_blocks.part(depth_block);
             for row_block in 0..row_blocks.count() {
@@ -170,6 +167,49 @@ impl<T: Element> Kernel for Task<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// The columns of some panels, for the few rows that there are.
+///
+/// # Safety
+/// As [`Plan::run`], for a plan that streams.
+#[inline(always)]
+unsafe fn stream<T: Element, S: Simd>(
+    s: S,
+    plan: &Plan,
+    o: &Operands<'_, T>,
+    first_panel: usize,
+    panels: usize,
+    sums: *mut T,
+) {
+    let panel = plan.blocking.tile_vectors * plan.lanes;
+    let end = ((first_panel + panels) * panel).min(plan.n);
+    let most = strip_cols(plan.m, plan.lanes);
+    for col in (first_panel * panel..end).step_by(most) {
+        let area = Area { row: 0, rows: plan.m, col, cols: most.min(end - col) };
+        let c = at(o.c.cast_const(), 0, o.c_row_stride, col, 1).cast_mut();
+        for chunk in 0..plan.chunks() {
+            let strip = Strip {
+                rows: area.rows,
+                cols: area.cols,
+                depth: plan.depth(chunk),
+                a: at(o.a, 0, o.a_row_stride, chunk * K_CHUNK, o.a_col_stride),
+                a_row_stride: o.a_row_stride,
+                a_k_stride: o.a_col_stride,
+                b: at(o.b, chunk * K_CHUNK, o.b_row_stride, col, 1),
+                b_row_stride: o.b_row_stride,
+                c,
+                c_row_stride: o.c_row_stride,
+                alpha: o.alpha,
+                beta: if chunk == 0 { o.beta } else { T::one() },
+                sums,
+            };
+            // SAFETY: the strip lies within A, B and C; the member's buffer has room for its sums.
+            unsafe { run_strip(s, strip) };
+        }
+        // SAFETY: the area lies within C, and so do its bias and output within theirs.
+        unsafe { finish(s, plan, o, area, c) };
     }
 }
 
@@ -293,7 +333,7 @@ impl<T: Element> Block<'_, T> {
         let col = next * plan.blocking.tile_vectors * plan.lanes;
         let base = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, o.b_col_stride);
         let (base, rows, row_step, count, step) = match plan.source {
-            Source::Rows | Source::Copied => (base, vectors, lanes, depth, o.b_row_stride),
+            Source::Rows | Source::Copied | Source::Streamed => (base, vectors, lanes, depth, o.b_row_stride),
             Source::Turned => (base, depth.div_ceil(plan.lanes), lanes, vectors * plan.lanes, o.b_col_stride),
             Source::Packed => {
                 (o.b.wrapping_add(plan.packed_offset(next, chunk)), 1, 0, depth * vectors, lanes)
@@ -351,21 +391,20 @@ impl<T: Element> Block<'_, T> {
         let last = self.first_chunk + self.chunks == plan.chunks();
         // SAFETY: the area lies within C, and so do its bias and output within theirs.
         unsafe {
-            // The epilogue knows contiguous columns of C itself: in place, or in the copy; after it if that is the
-            // transpose of what C shows.
-            let turned = plan.swapped && (self.operands.c_row_stride == 1 || plan.m == 1);
-            if last && !turned && o.has_epilogue() {
-                self.epilogue(s, area, tile_c, tile_c_stride);
-            }
             if plan.scattered {
+                // The epilogue wants contiguous columns: it has them in the copy, unless C itself shows the transpose.
+                let in_copy = last && !plan.swapped && o.has_epilogue();
+                if in_copy {
+                    apply(s, o, area, tile_c, tile_c_stride);
+                }
                 copied.put_back(s);
-            }
-            if last && turned && o.has_epilogue() {
-                let area = Area { row: area.col, rows: area.cols, col: area.row, cols: area.rows };
-                self.epilogue(s, area, c, o.c_col_stride);
-            }
-            if let Some(function) = o.tile_function.filter(|_| last) {
-                self.give(function, area, c);
+                if last && !in_copy {
+                    finish(s, plan, o, area, c);
+                } else if let Some(function) = o.tile_function.filter(|_| last) {
+                    give(function, plan, o, area, c);
+                }
+            } else if last {
+                finish(s, plan, o, area, c);
             }
         }
     }
@@ -395,7 +434,7 @@ impl<T: Element> Block<'_, T> {
         let panel_copy = self.panel_copy(first, panel, chunk);
         let panel_stride = (vectors * lanes) as isize;
         let (b, b_k_stride) = match plan.source {
-            Source::Rows => (row_major, o.b_row_stride),
+            Source::Rows | Source::Streamed => (row_major, o.b_row_stride),
             Source::Copied | Source::Turned => (panel_copy.cast_const(), panel_stride),
             Source::Packed => (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride),
         };
@@ -446,54 +485,6 @@ impl<T: Element> Block<'_, T> {
             unsafe { run_tiles(s, &tiles) };
             group = end;
         }
-    }
-
-    /// The epilogue of `area`, in C's own rows and columns, that stands at `c`.
-    ///
-    /// # Safety
-    /// As [`Plan::run`].
-    #[inline(always)]
-    unsafe fn epilogue<S: Simd>(&self, s: S, area: Area, c: *mut T, c_row_stride: isize) {
-        let o = self.operands;
-        let epilogue = TileEpilogue {
-            rows: area.rows,
-            cols: area.cols,
-            c,
-            c_row_stride,
-            bias: if o.bias.is_null() { o.bias } else { o.bias.wrapping_add(area.col) },
-            activation: o.activation,
-            derivative: o.derivative,
-            output: if o.output.is_null() {
-                o.output
-            } else {
-                at(o.output, area.row, o.output_row_stride, area.col, 1)
-            },
-            output_row_stride: o.output_row_stride,
-        };
-        // SAFETY: passed on.
-        unsafe { run_epilogue(s, &epilogue) };
-    }
-
-    /// Gives a finished tile to the caller's function, in C's own rows and columns.
-    ///
-    /// # Safety
-    /// As [`Plan::run`].
-    #[inline(never)]
-    unsafe fn give(&self, function: &TileFunction<'_, T>, area: Area, c: *mut T) {
-        let o = self.operands;
-        let layout = Layout {
-            rows: area.rows,
-            cols: area.cols,
-            row_stride: o.c_row_stride,
-            col_stride: o.c_col_stride,
-        };
-        let (row, col, layout) = if self.plan.swapped {
-            (area.col, area.row, layout.transposed())
-        } else {
-            (area.row, area.col, layout)
-        };
-        // SAFETY: the tile lies within C, whose elements are distinct, and belongs to this task alone.
-        function(row, col, unsafe { MatMut::from_raw(c, layout) });
     }
 }
 

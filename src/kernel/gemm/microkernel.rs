@@ -15,7 +15,6 @@
 //! will read, and may leave a packed copy of the rows of B that it reads.
 
 use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, tile_rows};
-use crate::kernel::activation::Activation;
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Simd, Vector, read};
 
@@ -62,23 +61,6 @@ pub(crate) struct Tiles<T> {
     pub alpha: T,
     /// What C is scaled by before the chunk is added. 0 does not read C.
     pub beta: T,
-}
-
-/// Part of C after its last chunk, rows by lanes-wide vectors, and what happens to it: bias, then activation, then
-/// times an activation's derivative.
-#[derive(Clone, Copy)]
-pub(crate) struct TileEpilogue<T> {
-    pub rows: usize,
-    pub cols: usize,
-    pub c: *mut T,
-    pub c_row_stride: isize,
-    /// The bias of the first column, or null.
-    pub bias: *const T,
-    pub activation: Activation,
-    /// The derivative's activation and the output that it is taken from, with contiguous columns, or null.
-    pub derivative: Activation,
-    pub output: *const T,
-    pub output_row_stride: isize,
 }
 
 /// Tiles with a cut last vector, tiles with whole ones, and those that pack besides.
@@ -301,46 +283,4 @@ pub(crate) unsafe fn run_tiles<T: Element, S: Simd>(s: S, tiles: &Tiles<T>) {
         WHOLE
     };
     Table::<T, S>::TILES[tiles.rows - 1][tiles.vectors - 1][usize::from(kind)](s, tiles);
-}
-
-struct EpilogueKernel<'a, T>(&'a TileEpilogue<T>);
-
-impl<T: Element> Kernel for EpilogueKernel<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self(e) = self;
-        let lanes = T::V::<S>::LANES;
-        for i in 0..e.rows as isize {
-            for col in (0..e.cols).step_by(lanes) {
-                let count = lanes.min(e.cols - col);
-                let c = e.c.wrapping_offset(i * e.c_row_stride + col as isize);
-                // SAFETY: `run_epilogue`'s caller vouches for the part of C, its columns' bias and the output.
-                unsafe {
-                    let mut x = T::V::<S>::load_first_ptr(s, c, count);
-                    if !e.bias.is_null() {
-                        x = x + T::V::<S>::load_first_ptr(s, e.bias.add(col), count);
-                    }
-                    x = e.activation.apply::<T, S>(s, x);
-                    if !e.output.is_null() {
-                        let at = i * e.output_row_stride + col as isize;
-                        let y = T::V::<S>::load_first_ptr(s, e.output.offset(at), count);
-                        x = x * e.derivative.derivative::<T, S>(s, y);
-                    }
-                    x.store_first_ptr(c, count);
-                }
-            }
-        }
-    }
-}
-
-/// Applies `epilogue` to a part of C that the last chunk has just left in the L1 cache.
-///
-/// # Safety
-/// C is valid for reads and writes of the part, and nothing else accesses it meanwhile; `bias` is null or valid for
-/// its columns, `output` null or valid for its elements.
-#[inline(always)]
-pub(crate) unsafe fn run_epilogue<T: Element, S: Simd>(s: S, epilogue: &TileEpilogue<T>) {
-    s.call(EpilogueKernel(epilogue));
 }

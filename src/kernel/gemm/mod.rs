@@ -21,12 +21,16 @@ pub(crate) mod backend;
 pub(crate) mod blocking;
 #[allow(unsafe_code, reason = "tasks write disjoint parts of C through pointers")]
 pub(crate) mod driver;
+#[allow(unsafe_code, reason = "works on the part of C that a tile has left")]
+mod epilogue;
 #[allow(unsafe_code, reason = "the register tile works on pointers")]
 mod microkernel;
 #[allow(unsafe_code, reason = "copies between strided pointers")]
 pub(crate) mod pack;
 mod packed;
 pub(crate) mod plan;
+#[allow(unsafe_code, reason = "works on pointers, as the register tile does")]
+mod small;
 #[cfg(test)]
 #[allow(unsafe_code, reason = "runs single tasks, to see which elements they own")]
 mod tests;

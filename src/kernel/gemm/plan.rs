@@ -2,6 +2,7 @@
 
 use super::blocking::{Blocking, GROUP_VECTORS, K_CHUNK, PACKS_FROM, PREFETCHES_FROM, Parts};
 use super::pack::COPY_ELEMENTS;
+use super::small::{MOST_ROWS, SUMS};
 use super::view::Layout;
 use crate::context::Context;
 use crate::kernel::element::Element;
@@ -18,6 +19,8 @@ pub(super) enum Source {
     Turned,
     /// In panels of the caller's.
     Packed,
+    /// In its rows, which few rows of A pass by once.
+    Streamed,
 }
 
 /// Shape, blocks and tasks of one product.
@@ -40,6 +43,8 @@ pub struct Plan {
     /// Tasks: blocks of rows, and of panels.
     pub(super) row_blocks: Parts,
     pub(super) panel_blocks: Parts,
+    /// Blocks of K, in chunks.
+    pub(super) depth_blocks: Parts,
 }
 
 /// What [`Plan::new`] must know of a product.
@@ -79,10 +84,17 @@ impl Plan {
                 .min(vectors.max(1));
         }
         let panels = vectors.div_ceil(blocking.tile_vectors);
+        let c_col_stride = if swapped { shape.c.row_stride } else { shape.c.col_stride };
+        let scattered = c_col_stride != 1 && n > 1;
         let source = if shape.packed {
             Source::Packed
         } else if b.col_stride != 1 && n > 1 {
             Source::Turned
+        } else if !scattered
+            && (1..=MOST_ROWS).contains(&m)
+            && n.saturating_mul(k).saturating_mul(size_of::<T>()) > Caches::detect().l2
+        {
+            Source::Streamed
         } else if m >= PACKS_FROM.0 && k >= PACKS_FROM.1 && Self::bytes::<T>(b.row_stride) >= PACKS_FROM.2 {
             Source::Copied
         } else {
@@ -91,12 +103,11 @@ impl Plan {
         // A is read one element per row and k: a long stride along k costs a cache line each.
         // What fits in a corner of L2 is there after its first use.
         let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
-        let c_col_stride = if swapped { shape.c.row_stride } else { shape.c.col_stride };
-        let scattered = c_col_stride != 1 && n > 1;
-        let pack_a = k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
+        let pack_a = source != Source::Streamed && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
         let (task_rows, task_panels) = Self::task_shape(m, panels, width, &blocking);
         let row_blocks = Parts::new(m, task_rows);
         let panel_blocks = Parts::new(panels, task_panels);
+        let depth_blocks = Parts::new(k.div_ceil(K_CHUNK).max(1), blocking.block_chunks);
         Self {
             m,
             n,
@@ -110,6 +121,7 @@ impl Plan {
             prefetches,
             row_blocks,
             panel_blocks,
+            depth_blocks,
         }
     }
 
@@ -170,11 +182,6 @@ impl Plan {
         self.k.div_ceil(K_CHUNK).max(1)
     }
 
-    /// Blocks of K, in chunks.
-    pub(super) fn depth_blocks(&self) -> Parts {
-        Parts::new(self.chunks(), self.blocking.block_chunks)
-    }
-
     /// Panels of a group.
     pub(super) fn group(&self) -> usize {
         (GROUP_VECTORS / self.blocking.tile_vectors).max(1)
@@ -182,7 +189,7 @@ impl Plan {
 
     /// The longest block of K.
     fn block_depth(&self) -> usize {
-        (self.depth_blocks().part(0).1 * K_CHUNK).min(self.k)
+        (self.depth_blocks.part(0).1 * K_CHUNK).min(self.k)
     }
 
     /// Elements of a member's packed group of panels.
@@ -206,6 +213,9 @@ impl Plan {
 
     /// Elements of buffers per member: packed B, packed A, the copy of a tile.
     pub(crate) fn workspace_len(&self) -> usize {
+        if self.source == Source::Streamed {
+            return SUMS;
+        }
         let copy = if self.scattered { COPY_ELEMENTS } else { 0 };
         self.packed_b_len() + self.packed_a_len() + copy
     }

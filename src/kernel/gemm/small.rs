@@ -1,0 +1,172 @@
+//! Few rows times a B that is larger than the caches: B is read once, row by row, as fast as memory gives it.
+//!
+//! ```text
+//! task = some columns of C, in strips whose sums stay in L1
+//!   for each chunk of K
+//!     for every U rows of B (8 for one row of A, 2 for eight)
+//!       for each vector of the strip:   sum[i] = fma(a[i][k], b[k], sum[i])     for all rows i, then the next k
+//!     c = fma(alpha, sum, beta * c)
+//! ```
+//!
+//! A register tile would keep its sums in registers and read 256 bytes of each row, then jump: measured, a third of the
+//! bandwidth. Here whole strips of rows follow each other, and the sums go through L1 once every U rows.
+
+use super::plan::at;
+use crate::kernel::element::Element;
+use crate::simd::{Kernel, Simd, Vector, read};
+
+/// The most rows of A.
+pub(crate) const MOST_ROWS: usize = 8;
+
+/// Elements of the sums of a strip: 16 KiB of f32, half of L1.
+pub(crate) const SUMS: usize = 4096;
+
+/// Rows of B ahead of which lines are asked for.
+const AHEAD: usize = 8;
+
+/// One chunk of K for a strip of columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Strip<T> {
+    pub rows: usize,
+    pub cols: usize,
+    pub depth: usize,
+    pub a: *const T,
+    pub a_row_stride: isize,
+    pub a_k_stride: isize,
+    pub b: *const T,
+    pub b_row_stride: isize,
+    pub c: *mut T,
+    pub c_row_stride: isize,
+    pub alpha: T,
+    /// What C is scaled by before the chunk is added. 0 does not read C.
+    pub beta: T,
+    /// Room for `rows` times [`strip_cols`] sums.
+    pub sums: *mut T,
+}
+
+/// Columns of a strip of `rows` rows: whole vectors.
+pub(crate) fn strip_cols(rows: usize, lanes: usize) -> usize {
+    SUMS / rows / lanes * lanes
+}
+
+struct StripKernel<T, const M: usize, const U: usize>(Strip<T>);
+
+impl<T: Element, const M: usize, const U: usize> Kernel for StripKernel<T, M, U> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(t) = self;
+        // SAFETY: `run_strip`'s caller vouches for the strip.
+        unsafe {
+            let whole = t.depth / U * U;
+            for k in (0..whole).step_by(U) {
+                rows::<T, S, M, U>(s, &t, k);
+            }
+            for k in whole..t.depth {
+                rows::<T, S, M, 1>(s, &t, k);
+            }
+            finish::<T, S, M>(s, &t);
+        }
+    }
+}
+
+/// U rows of B, from `first` on, times their columns of A.
+///
+/// # Safety
+/// As [`run_strip`].
+#[inline(always)]
+unsafe fn rows<T: Element, S: Simd, const M: usize, const U: usize>(s: S, t: &Strip<T>, first: usize) {
+    let lanes = T::V::<S>::LANES;
+    let stride = strip_cols(M, lanes);
+    let zero = T::V::<S>::splat(s, T::zero());
+    let mut a = [[zero; U]; M];
+    for (i, a) in a.iter_mut().enumerate() {
+        for (u, a) in a.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for M rows of A and for column first + u.
+            *a = T::V::<S>::splat(s, unsafe { read(at(t.a, i, t.a_row_stride, first + u, t.a_k_stride)) });
+        }
+    }
+    let b: [*const T; U] = std::array::from_fn(|u| at(t.b, first + u, t.b_row_stride, 0, 0));
+    let vector = |col: usize, count: usize| {
+        let mut row = [zero; U];
+        for (row, b) in row.iter_mut().zip(b) {
+            let from = b.wrapping_add(col);
+            s.prefetch::<false>(at(from, AHEAD, t.b_row_stride, 0, 0).cast());
+            // SAFETY: the caller vouches for the rows of B, the last vector as far as it is in use.
+            *row = unsafe {
+                if count < lanes {
+                    T::V::<S>::load_first_ptr(s, from, count)
+                } else {
+                    T::V::<S>::load_ptr(s, from)
+                }
+            };
+        }
+        for (i, a) in a.iter().enumerate() {
+            let sums = t.sums.wrapping_add(i * stride + col);
+            // SAFETY: the sums of a strip are whole vectors, and they are this call's alone.
+            unsafe {
+                let mut sum = if first == 0 { zero } else { T::V::<S>::load_ptr(s, sums) };
+                for (&a, row) in a.iter().zip(row) {
+                    sum = a.mul_add(row, sum);
+                }
+                sum.store_ptr(sums);
+            }
+        }
+    };
+    let whole = t.cols / lanes * lanes;
+    for col in (0..whole).step_by(lanes) {
+        vector(col, lanes);
+    }
+    if whole < t.cols {
+        vector(whole, t.cols - whole);
+    }
+}
+
+/// Adds the chunk's sums to C.
+///
+/// # Safety
+/// As [`run_strip`], after all rows.
+#[inline(always)]
+unsafe fn finish<T: Element, S: Simd, const M: usize>(s: S, t: &Strip<T>) {
+    let lanes = T::V::<S>::LANES;
+    let (alpha, beta) = (T::V::<S>::splat(s, t.alpha), T::V::<S>::splat(s, t.beta));
+    for i in 0..M {
+        for col in (0..t.cols).step_by(lanes) {
+            let count = lanes.min(t.cols - col);
+            let c = at(t.c.cast_const(), i, t.c_row_stride, col, 1).cast_mut();
+            // SAFETY: the caller vouches for C and the sums.
+            unsafe {
+                let start = if t.beta == T::zero() {
+                    T::V::<S>::splat(s, T::zero())
+                } else {
+                    beta * T::V::<S>::load_first_ptr(s, c, count)
+                };
+                let sum = T::V::<S>::load_ptr(s, t.sums.wrapping_add(i * strip_cols(M, lanes) + col));
+                alpha.mul_add(sum, start).store_first_ptr(c, count);
+            }
+        }
+    }
+}
+
+/// Computes one chunk of K, which is not empty, for one strip.
+///
+/// # Safety
+/// 1 to [`MOST_ROWS`] rows, 1 to [`strip_cols`] columns; A, B and C are valid for the elements that the strides reach
+/// from them, C for writes, the sums for [`SUMS`] elements, and nothing else accesses those or C's meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn run_strip<T: Element, S: Simd>(s: S, strip: Strip<T>) {
+    debug_assert!((1..=strip_cols(strip.rows, T::V::<S>::LANES)).contains(&strip.cols) && strip.depth > 0);
+    // As many rows of B as there are registers for the factors of A.
+    match strip.rows {
+        1 => s.call(StripKernel::<T, 1, 8>(strip)),
+        2 => s.call(StripKernel::<T, 2, 4>(strip)),
+        3 => s.call(StripKernel::<T, 3, 4>(strip)),
+        4 => s.call(StripKernel::<T, 4, 4>(strip)),
+        5 => s.call(StripKernel::<T, 5, 2>(strip)),
+        6 => s.call(StripKernel::<T, 6, 2>(strip)),
+        7 => s.call(StripKernel::<T, 7, 2>(strip)),
+        8 => s.call(StripKernel::<T, 8, 2>(strip)),
+        rows => unreachable!("{rows} rows are not few"),
+    }
+}
