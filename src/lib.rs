@@ -94,6 +94,8 @@ pub use kernel::Element;
 pub use kernel::gemm::view::{MatMut, MatRef};
 pub use kernel::gemm::{Epilogue, PackedB, TileFunction, gemm, gemm_packed, gemm_with, pack_b, packed_b_len};
 pub use parallel::available_threads;
+#[doc(hidden)]
+pub use parallel::region;
 pub use runtime::{RuntimeInfo, runtime_info};
 pub use simd::{Caches, Isa};
 pub use tensor::Tensor;

@@ -47,6 +47,13 @@ pub(crate) fn limit(parallelism: Parallelism) -> usize {
     }
 }
 
+/// For the bench of what a region costs: a region of up to `width` members, and in it as many phases as `body` asks
+/// for, of so many tiles that call a function with the member's number.
+#[doc(hidden)]
+pub fn region<R>(width: usize, body: impl FnOnce(&dyn Fn(usize, &(dyn Fn(usize) + Sync))) -> R) -> R {
+    with_team(width, |team| body(&|tiles, run| team.phase(tiles, &|tile| run(tile.member))))
+}
+
 /// Calls `body` with a team of up to `width` members, the caller included. A width of 1 never touches rayon.
 ///
 /// May be called anywhere: on any thread, inside rayon's jobs, inside a tile. How many members come depends on how busy

@@ -45,6 +45,7 @@ const UNSAFE: [&str; 12] = [
     "kernel/gemm/pack.rs",
     "kernel/gemm/microkernel.rs",
     "kernel/gemm/driver.rs",
+    "kernel/gemm/epilogue.rs",
     // Calls other libraries with pointers.
     "kernel/gemm/backend.rs",
     "kernel/gemm/small.rs",

@@ -3,7 +3,7 @@
 //! ```text
 //! task = some columns of C, in strips whose sums stay in L1
 //!   for each chunk of K
-//!     for every U rows of B (8 for one row of A, 2 for eight)
+//!     for every U rows of B (4 for up to four rows of A, else 2)
 //!       for each vector of the strip:   sum[i] = fma(a[i][k], b[k], sum[i])     for all rows i, then the next k
 //!     c = fma(alpha, sum, beta * c)
 //! ```
@@ -18,11 +18,12 @@ use crate::simd::{Kernel, Simd, Vector, read};
 /// The most rows of A.
 pub(crate) const MOST_ROWS: usize = 8;
 
-/// Elements of the sums of a strip: 16 KiB of f32, half of L1.
-pub(crate) const SUMS: usize = 4096;
+/// Elements of the sums of a strip: 16 KiB of f32, half of L1, and a vector more for each row.
+pub(crate) const SUMS: usize = 4096 + MOST_ROWS * 16;
 
-/// Rows of B ahead of which lines are asked for.
-const AHEAD: usize = 8;
+/// Vectors ahead of which lines are asked for, in the same rows and then in the next ones. (Never the same columns of
+/// later rows: those of a stride of 4 KiB share a set of L1, and push each other out before they are used.)
+const AHEAD: usize = 32;
 
 /// One chunk of K for a strip of columns.
 #[derive(Clone, Copy)]
@@ -40,13 +41,18 @@ pub(crate) struct Strip<T> {
     pub alpha: T,
     /// What C is scaled by before the chunk is added. 0 does not read C.
     pub beta: T,
-    /// Room for `rows` times [`strip_cols`] sums.
+    /// Room for [`SUMS`].
     pub sums: *mut T,
 }
 
 /// Columns of a strip of `rows` rows: whole vectors.
 pub(crate) fn strip_cols(rows: usize, lanes: usize) -> usize {
-    SUMS / rows / lanes * lanes
+    (SUMS - MOST_ROWS * 16) / rows / lanes * lanes
+}
+
+/// From one row of sums to the next. Not a power of two: a load would wait for the store 4 KiB before it.
+fn sums_stride(rows: usize, lanes: usize) -> usize {
+    strip_cols(rows, lanes) + lanes
 }
 
 struct StripKernel<T, const M: usize, const U: usize>(Strip<T>);
@@ -78,7 +84,7 @@ impl<T: Element, const M: usize, const U: usize> Kernel for StripKernel<T, M, U>
 #[inline(always)]
 unsafe fn rows<T: Element, S: Simd, const M: usize, const U: usize>(s: S, t: &Strip<T>, first: usize) {
     let lanes = T::V::<S>::LANES;
-    let stride = strip_cols(M, lanes);
+    let stride = sums_stride(M, lanes);
     let zero = T::V::<S>::splat(s, T::zero());
     let mut a = [[zero; U]; M];
     for (i, a) in a.iter_mut().enumerate() {
@@ -89,10 +95,12 @@ unsafe fn rows<T: Element, S: Simd, const M: usize, const U: usize>(s: S, t: &St
     }
     let b: [*const T; U] = std::array::from_fn(|u| at(t.b, first + u, t.b_row_stride, 0, 0));
     let vector = |col: usize, count: usize| {
+        let ahead = col + AHEAD * lanes;
+        let (down, right) = if ahead < t.cols { (0, ahead) } else { (U, ahead - t.cols) };
         let mut row = [zero; U];
         for (row, b) in row.iter_mut().zip(b) {
             let from = b.wrapping_add(col);
-            s.prefetch::<false>(at(from, AHEAD, t.b_row_stride, 0, 0).cast());
+            s.prefetch::<false>(at(b, down, t.b_row_stride, right, 1).cast());
             // SAFETY: the caller vouches for the rows of B, the last vector as far as it is in use.
             *row = unsafe {
                 if count < lanes {
@@ -142,7 +150,7 @@ unsafe fn finish<T: Element, S: Simd, const M: usize>(s: S, t: &Strip<T>) {
                 } else {
                     beta * T::V::<S>::load_first_ptr(s, c, count)
                 };
-                let sum = T::V::<S>::load_ptr(s, t.sums.wrapping_add(i * strip_cols(M, lanes) + col));
+                let sum = T::V::<S>::load_ptr(s, t.sums.wrapping_add(i * sums_stride(M, lanes) + col));
                 alpha.mul_add(sum, start).store_first_ptr(c, count);
             }
         }
@@ -159,7 +167,7 @@ pub(crate) unsafe fn run_strip<T: Element, S: Simd>(s: S, strip: Strip<T>) {
     debug_assert!((1..=strip_cols(strip.rows, T::V::<S>::LANES)).contains(&strip.cols) && strip.depth > 0);
     // As many rows of B as there are registers for the factors of A.
     match strip.rows {
-        1 => s.call(StripKernel::<T, 1, 8>(strip)),
+        1 => s.call(StripKernel::<T, 1, 4>(strip)),
         2 => s.call(StripKernel::<T, 2, 4>(strip)),
         3 => s.call(StripKernel::<T, 3, 4>(strip)),
         4 => s.call(StripKernel::<T, 4, 4>(strip)),
