@@ -201,7 +201,7 @@ unsafe fn store_first_f64(target: *mut f64, count: usize, value: float64x2_t) {
 
 macro_rules! float {
     (
-        $vector:ident, $elem:ty, $lanes:literal, $mask:ident, $bits:ident, $uint:ty,
+        $vector:ident, $transpose:ident, $elem:ty, $lanes:literal, $mask:ident, $bits:ident, $uint:ty,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $neg:ident, $set1:ident, $set1_bits:ident, $load:ident,
         $load_first:ident, $store:ident, $store_first:ident, $fma:ident, $sqrt:ident, $abs:ident, $ceq:ident,
         $cgt:ident, $cge:ident, $select:ident, $to_bits:ident, $from_bits:ident
@@ -288,7 +288,7 @@ macro_rules! float {
                 target_stride: usize,
             ) {
                 // SAFETY: the caller vouches for the blocks, the token for the features.
-                unsafe { transpose::arm::$elem(source, source_stride, target, target_stride) }
+                unsafe { transpose::arm::$transpose(source, source_stride, target, target_stride) }
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -344,12 +344,12 @@ macro_rules! float {
 }
 
 float! {
-    F32x16, f32, 16, M32x16, U32x16, u32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vnegq_f32, vdupq_n_f32,
+    F32x16, f32, f32, 16, M32x16, U32x16, u32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vnegq_f32, vdupq_n_f32,
     vdupq_n_u32, vld1q_f32, load_first_f32, vst1q_f32, store_first_f32, vfmaq_f32, vsqrtq_f32, vabsq_f32,
     vceqq_f32, vcgtq_f32, vcgeq_f32, vbslq_f32, vreinterpretq_u32_f32, vreinterpretq_f32_u32
 }
 float! {
-    F64x8, f64, 8, M64x8, U64x8, u64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vnegq_f64, vdupq_n_f64,
+    F64x8, f64, f64, 8, M64x8, U64x8, u64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vnegq_f64, vdupq_n_f64,
     vdupq_n_u64, vld1q_f64, load_first_f64, vst1q_f64, store_first_f64, vfmaq_f64, vsqrtq_f64, vabsq_f64,
     vceqq_f64, vcgtq_f64, vcgeq_f64, vbslq_f64, vreinterpretq_u64_f64, vreinterpretq_f64_u64
 }
