@@ -20,6 +20,8 @@ done
 
 # AArch64 tests: a linker, its C library, an emulator, and a compiler with the target's standard library.
 packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static rustc-web libstd-rust-web-dev:arm64)
+# The machine code of both architectures, and what looks at it.
+packages+=(binutils binutils-aarch64-linux-gnu python3)
 # Netlib's testers of BLAS, and Netlib's BLAS, which they need behind what they test.
 packages+=(libblas-test libblas3)
 # A BLAS for the feature `cblas`: the library and the name that a linker looks for.
@@ -44,6 +46,7 @@ fi
 for package in "${packages[@]}"; do
     installed "$package" || fail "$package is not installed"
 done
-for tool in aarch64-linux-gnu-gcc qemu-aarch64-static /usr/bin/rustc cc ldd timeout grep awk sed stat realpath; do
+for tool in aarch64-linux-gnu-gcc aarch64-linux-gnu-objdump qemu-aarch64-static /usr/bin/rustc cc ldd objdump python3 timeout \
+    grep awk sed stat realpath; do
     command -v "$tool" >/dev/null || fail "$tool is missing"
 done
