@@ -4,30 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source ci/lib.sh
 
-# By what the kernel says, not by what the crate detects: that is what is tested.
-flags=" $(grep -m1 -E '^(flags|Features)[[:space:]]*:' /proc/cpuinfo | cut -d: -f2) "
-has() {
-    local flag
-    for flag; do
-        [[ $flags == *" $flag "* ]] || return 1
-    done
-}
-
-isas=(portable)
-case $(uname -m) in
-x86_64)
-    foreign=neon
-    ! has avx2 fma || isas+=(avx2)
-    ! has avx2 fma avx512f avx512bw avx512dq avx512vl || isas+=(avx512)
-    ;;
-aarch64)
-    foreign=avx2
-    ! has asimd || isas+=(neon)
-    ;;
-*) fail "no list of instruction sets for $(uname -m)" ;;
-esac
-printf 'this CPU has: %s\n' "${isas[*]}"
-
+cpu_isas
 for isa in "${isas[@]}"; do
     printf '\n%s: the global choice\n' "$isa"
     tests env GEMMULE_ISA="$isa" GEMMULE_EXPECT_ISA="$isa" cargo test "${locked[@]}" --test global_isa
