@@ -228,6 +228,7 @@ fn epilogue<T: Real>() {
                         bias: (mask & 1 != 0).then_some(bias.as_slice()),
                         activation,
                         derivative: (mask & 2 != 0).then(|| (Activation::Relu, saved.view())),
+                        tile_function: None,
                     };
                     let product = |context: &Context| {
                         let mut c = Stored::new(&c, in_c);
