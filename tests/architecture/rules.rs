@@ -38,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const SOURCE_NAMES: [&str; 3] = ["source", "BatchSource", "TargetKind"];
 
 /// Where `unsafe` may stand: whole folders end with a slash.
-const UNSAFE: [&str; 12] = [
+const UNSAFE: [&str; 13] = [
     "simd/",
     "parallel/",
     "kernel/gemm/view.rs",
