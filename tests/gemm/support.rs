@@ -55,6 +55,14 @@ impl<T: Real> Dense<T> {
         })
     }
 
+    /// Uniform in [-1, 1) with a full significand: products and sums round in f64 too.
+    pub fn full(rows: usize, cols: usize, seed: u64) -> Self {
+        Self::from_fn(rows, cols, |i, j| {
+            let bits = mix(seed, (i * cols + j) as u64) >> 11;
+            T::from_f64(bits as f64 / (1_u64 << 52) as f64 - 1.0)
+        })
+    }
+
     /// Integers from -4 to 4: every sum of up to 2^19 products is exact.
     pub fn integers(rows: usize, cols: usize, seed: u64) -> Self {
         Self::from_fn(rows, cols, |i, j| T::from_f64((mix(seed, (i * cols + j) as u64) % 9) as f64 - 4.0))
@@ -130,11 +138,15 @@ impl<T: Real> Stored<T> {
             Storage::Backwards => (-cols - 1, -1),
             Storage::BackwardsCols => (-1, -rows - 3),
         };
-        let reach = |count: isize, stride: isize| (count - 1).max(0) * stride;
-        let (down, right) = (reach(rows, row_stride), reach(cols, col_stride));
-        let margin = 5;
-        let offset = margin - down.min(0) - right.min(0);
-        let length = offset + down.max(0) + right.max(0) + 1 + margin;
+        Self::with_strides(dense, 5, row_stride, col_stride)
+    }
+
+    /// With these strides, and `margin` places before the first element and behind the last.
+    pub fn with_strides(dense: &Dense<T>, margin: usize, row_stride: isize, col_stride: isize) -> Self {
+        let reach = |count: usize, stride: isize| (count as isize - 1).max(0) * stride;
+        let (down, right) = (reach(dense.rows, row_stride), reach(dense.cols, col_stride));
+        let offset = margin as isize - down.min(0) - right.min(0);
+        let length = offset + down.max(0) + right.max(0) + 1 + margin as isize;
         let mut stored = Self {
             data: vec![T::CANARY; length as usize],
             offset: offset as usize,
