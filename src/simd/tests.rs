@@ -4,6 +4,8 @@
 mod guard;
 #[cfg(unix)]
 mod memory;
+#[cfg(unix)]
+mod transpose;
 
 use super::{Bits, Isa, Kernel, Mask, Scalar, Selected, Simd, Vector};
 use crate::Error;
@@ -506,5 +508,32 @@ fn isa_names() {
         let names: Vec<_> = Isa::available().map(Isa::name).collect();
         assert_eq!(*available, names.join(", "));
         assert!(error.to_string().contains("portable"), "{error}");
+    }
+}
+
+/// What the CPU says of its caches is in the range of what is built, the same each time, and what Linux says.
+#[test]
+fn caches_are_sane() {
+    let caches = super::Caches::detect();
+    assert_eq!(caches, super::Caches::detect());
+    assert!((8 << 10..=1 << 20).contains(&caches.l1), "{caches:?}");
+    assert!((64 << 10..=64 << 20).contains(&caches.l2), "{caches:?}");
+    assert!(caches.l1 <= caches.l2 && caches.l1.is_multiple_of(1 << 10), "{caches:?}");
+    assert!(caches.l3 == 0 || caches.l3 >= caches.l2 / 2, "{caches:?}");
+    // Linux knows too, on most systems; cores may differ.
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).ok().map(|x| x.trim().to_owned());
+    for (level, found) in [("1", caches.l1), ("2", caches.l2), ("3", caches.l3)] {
+        let mut sizes = Vec::new();
+        for (cpu, index) in (0..64).flat_map(|cpu| (0..8).map(move |index| (cpu, index))) {
+            let path = |name| format!("/sys/devices/system/cpu/cpu{cpu}/cache/index{index}/{name}").into();
+            let data = read(path("type")).is_some_and(|kind| kind != "Instruction");
+            if data && read(path("level")).as_deref() == Some(level) {
+                sizes.extend(read(path("size")));
+            }
+        }
+        assert!(
+            sizes.is_empty() || sizes.contains(&format!("{}K", found >> 10)),
+            "{caches:?} {level}: {sizes:?}"
+        );
     }
 }

@@ -2,11 +2,13 @@
 
 use super::blocking::{Blocking, MAX_VECTORS, register_tile, tile_rows};
 use super::driver::{Factor, Operands, product};
+use super::pack::{pack_all, packed_len};
 use super::plan::{Plan, Shape};
-use super::view::{MatMut, MatRef};
+use super::view::{Layout, MatMut, MatRef};
 use super::{Epilogue, gemm_with};
 use crate::context::Context;
 use crate::kernel::activation::Activation;
+use crate::kernel::element::Element;
 use crate::simd::{Caches, Isa};
 
 fn contexts() -> impl Iterator<Item = Context> {
@@ -278,4 +280,110 @@ fn thin_products_are_turned() {
     assert!(!swaps((128, 64, 512), 0, 0, 0, true), "wide enough");
     assert!(swaps((128, 64, 512), 0, 0, 1, false), "C stored by columns");
     assert!(!swaps((128, 64, 512), 0, 0, 1, true), "C stored by columns, with a bias");
+}
+
+/// Operands of one product, in either type: what [`one_hash`] runs again and again.
+struct Case<T> {
+    sizes: (usize, usize, usize),
+    strides: [(isize, isize); 3],
+    data: [Vec<T>; 5],
+    panels: Option<Vec<T>>,
+}
+
+impl<T: Element> Case<T> {
+    fn new(sizes: (usize, usize, usize), [in_a, in_b, in_c]: [usize; 3], packs: Option<&Context>) -> Self {
+        let (m, n, k) = sizes;
+        let room = |rows: usize, cols: usize| (rows + 2) * (cols + 2);
+        // Full significands: products round in f64 too.
+        let value = |x: f32| T::from_f64(f64::from(x) + f64::from(x * 0.37) / f64::from(1 << 24));
+        let make = |len, seed| fill(len, seed).into_iter().map(value).collect();
+        let data =
+            [make(room(m, k), 1), make(room(k, n), 2), make(room(m, n), 3), make(n, 4), make(m * n, 5)];
+        let strides = [layouts(m, k)[in_a], layouts(k, n)[in_b], layouts(m, n)[in_c]];
+        let mut case = Self { sizes, strides, data, panels: None };
+        if let Some(context) = packs {
+            let mut panels = vec![T::zero(); packed_len(k, n, 64 / size_of::<T>()).expect("small")];
+            pack_all(context, case.factor(1, k, n), &mut panels);
+            case.panels = Some(panels);
+        }
+        case
+    }
+
+    fn factor(&self, which: usize, rows: usize, cols: usize) -> MatRef<'_, T> {
+        let (rs, cs) = self.strides[which];
+        let offset = if rs < 0 { self.data[which].len() - 1 } else { 0 };
+        MatRef::new(&self.data[which], offset, rows, cols, rs, cs).expect("fits")
+    }
+
+    /// FNV-1a over the bits of C and what lies around it.
+    fn hash(&self, context: &Context, blocking: Option<Blocking>, width: usize, with: bool) -> u64 {
+        let (m, n, k) = self.sizes;
+        let mut c = self.data[2].clone();
+        let (rs, cs) = self.strides[2];
+        let offset = if rs < 0 { c.len() - 1 } else { 0 };
+        let mut view = MatMut::new(&mut c, offset, m, n, rs, cs).expect("fits");
+        let output = MatRef::row_major(&self.data[4], m, n).expect("fits");
+        let epilogue = Epilogue {
+            bias: with.then_some(self.data[3].as_slice()),
+            activation: Activation::Sigmoid,
+            derivative: with.then_some((Activation::Tanh, output)),
+            tile_function: None,
+        };
+        let b = match &self.panels {
+            Some(panels) => Factor::Packed(panels, Layout { rows: k, cols: n, row_stride: 1, col_stride: 1 }),
+            None => Factor::Matrix(self.factor(1, k, n)),
+        };
+        let (alpha, beta) = (T::from_f64(0.7), T::from_f64(-1.3));
+        let a = self.factor(0, m, k);
+        product(context, alpha, a, b, beta, &mut view, &epilogue, width, blocking).expect("shapes fit");
+        c.iter().fold(0xcbf2_9ce4_8422_2325, |hash, x| (hash ^ x.bits()).wrapping_mul(0x0100_0000_01b3))
+    }
+}
+
+/// Thin, turned, packed or plain: one hash for any blocks and any number of members, on every fused instruction set.
+fn one_hash<T: Element>() {
+    let shapes = [(40, 7, 19), (33, 1, 1030), (150, 40, 70), (29, 70, 600), (70, 15, 520), (3, 150, 65)];
+    for (turn, sizes) in shapes.into_iter().enumerate() {
+        // A, B and C by rows, by columns, and backwards.
+        for storages in [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1], [2, 2, 2], [0, 2, 1]] {
+            for (packs, with) in [(false, false), (false, true), (true, turn % 2 == 0)] {
+                let mut fused = None;
+                for context in contexts() {
+                    let case = Case::<T>::new(sizes, storages, packs.then_some(&context));
+                    let expected = case.hash(&context, None, 1, with);
+                    if context.isa().has_fma() {
+                        assert_eq!(*fused.get_or_insert(expected), expected, "{context:?} {sizes:?}");
+                    }
+                    let table = register_tile(context.isa()).1;
+                    let blockings = blockings(context.isa()).into_iter().enumerate();
+                    // Panels of the caller's are as wide as the table's tile. One in three, each time others.
+                    let blockings = blockings
+                        .filter(|(index, blocking)| {
+                            (!packs || blocking.tile_vectors == table)
+                                && (index + turn + storages[0] + usize::from(with)) % 3 == 0
+                        })
+                        .map(|(index, blocking)| (Some(blocking), [1, 2, 3, 4, 8, 16][index / 3 % 6]));
+                    let own = [1, 2, 3, 4, 8, 16].map(|width| (None, width));
+                    for (blocking, width) in own.into_iter().chain(blockings) {
+                        let got = case.hash(&context, blocking, width, with);
+                        assert_eq!(
+                            got, expected,
+                            "{context:?} {sizes:?} {storages:?} packed: {packs} epilogue: {with} \
+                             {blocking:?} width {width}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_hash_f32() {
+    one_hash::<f32>();
+}
+
+#[test]
+fn one_hash_f64() {
+    one_hash::<f64>();
 }

@@ -1,0 +1,108 @@
+//! Square blocks turned in registers: every element at its place, its bits unchanged, nothing else touched.
+
+use super::guard::{Guarded, Plain};
+use super::{Number, Random, nasty, selections};
+use crate::simd::{Kernel, Selected, Simd, Vector};
+
+/// One block.
+struct Transpose<T> {
+    source: *const T,
+    source_stride: isize,
+    target: *mut T,
+    target_stride: usize,
+}
+
+impl<T: Number> Kernel for Transpose<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { source, source_stride, target, target_stride } = self;
+        // SAFETY: the tests' blocks lie within their buffers, which are two.
+        unsafe { T::V::<S>::transpose_ptr(s, source, source_stride, target, target_stride) };
+    }
+}
+
+/// Between two pages, at this end: the first and the last element of both blocks are the first and the last of their memory.
+fn check<T: Number + Plain>(
+    selected: Selected,
+    pages: &mut [Guarded<T>; 2],
+    (source_stride, target_stride): (isize, usize),
+    at_end: bool,
+    values: &[T],
+) {
+    let lanes = T::LANES;
+    let reach = source_stride.unsigned_abs() * (lanes - 1);
+    let [source, target] = pages;
+    let room = |pages: &mut Guarded<T>, len: usize| -> *mut T {
+        let room = if at_end { pages.at_end(len) } else { pages.at_start(len) };
+        room.as_mut_ptr()
+    };
+    let (source_len, target_len) = (reach + lanes, target_stride * (lanes - 1) + lanes);
+    let (source_room, target_room) = (room(source, source_len), room(target, target_len));
+    // SAFETY: as long as was asked for above; nothing else uses them.
+    let (source, target) = unsafe {
+        (
+            std::slice::from_raw_parts_mut(source_room, source_len),
+            std::slice::from_raw_parts_mut(target_room, target_len),
+        )
+    };
+    let canary = T::with_bits(u64::MAX - 7);
+    target.fill(canary);
+    source.iter_mut().enumerate().for_each(|(i, x)| *x = values[i % values.len()]);
+    let first = if source_stride < 0 { reach } else { 0 };
+    let before: Vec<u64> = source.iter().map(|x| x.bits()).collect();
+    selected.run(Transpose {
+        source: source[first..].as_ptr(),
+        source_stride,
+        target: target.as_mut_ptr(),
+        target_stride,
+    });
+    let case = format!("{} strides {source_stride}, {target_stride}, at end: {at_end}", selected.isa());
+    assert!(source.iter().map(|x| x.bits()).eq(before.iter().copied()), "{case}: changed its source");
+    let mut gaps = vec![true; target_len];
+    for i in 0..lanes {
+        for j in 0..lanes {
+            let from = (first as isize + i as isize * source_stride) as usize + j;
+            let to = j * target_stride + i;
+            gaps[to] = false;
+            assert_eq!(target[to].bits(), before[from], "{case}: row {i}, lane {j}");
+        }
+    }
+    for (at, x) in target.iter().enumerate() {
+        assert!(!gaps[at] || x.bits() == canary.bits(), "{case}: wrote between its rows, at {at}");
+    }
+}
+
+fn all<T: Number + Plain>() {
+    let lanes = T::LANES;
+    let mut random = Random(7);
+    // All different, so that no element passes for another; then what a floating-point move could change.
+    let distinct: Vec<T> = (0..8 * lanes * lanes).map(|_| T::with_bits(random.next())).collect();
+    let nasty = nasty::<T>();
+    let mut pages = [Guarded::<T>::new(8 * lanes * lanes), Guarded::<T>::new(8 * lanes * lanes)];
+    let wide = lanes as isize;
+    for selected in selections() {
+        for source_stride in
+            [wide, wide + 1, wide + 3, 2 * wide, 3 * wide - 1, 64, -wide, -wide - 5, 1, 0, -1]
+        {
+            for target_stride in [lanes, lanes + 1, lanes + 7, 2 * lanes, 4 * lanes, 4 * lanes + 3] {
+                for at_end in [false, true] {
+                    for values in [&distinct, &nasty] {
+                        check(selected, &mut pages, (source_stride, target_stride), at_end, values);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_are_turned_f32() {
+    all::<f32>();
+}
+
+#[test]
+fn blocks_are_turned_f64() {
+    all::<f64>();
+}
