@@ -36,7 +36,7 @@ const SHAPES: [(usize, usize, usize); 20] = [
 fn apply<T: Real>(context: &Context, product: &Dense<T>, epilogue: &Epilogue<'_, T>) -> Dense<T> {
     let mut c = product.clone();
     if let Some(bias) = epilogue.bias {
-        c.data.iter_mut().enumerate().for_each(|(at, x)| *x = *x + bias[at % product.cols]);
+        c.data.iter_mut().enumerate().for_each(|(at, x)| *x += bias[at % product.cols]);
     }
     forward_in_place(context, epilogue.activation, &mut c.data);
     if let Some((activation, output)) = epilogue.derivative {
@@ -106,14 +106,15 @@ fn every_orientation_f64() {
 fn structured<T: Real>() {
     let tiny = if size_of::<T>() == 4 { 1e-40 } else { 1e-310 };
     let root = if size_of::<T>() == 4 { 1e-21 } else { 1e-158 };
-    let block = |i: usize, j: usize| if (i / 5 + j / 9) % 3 == 0 { 1.0 } else { 0.0 };
-    let signed = |i: usize, j: usize| if (i + j) % 2 == 0 { 0.0 } else { -0.0 };
+    let gone = if size_of::<T>() == 4 { 1e-30 } else { 1e-170 };
+    let block = |i: usize, j: usize| if (i / 5 + j / 9).is_multiple_of(3) { 1.0 } else { 0.0 };
+    let signed = |i: usize, j: usize| if (i + j).is_multiple_of(2) { 0.0 } else { -0.0 };
     // No product of two beyond f32.
     let large = if size_of::<T>() == 4 { 1e15 } else { 1e30 };
     let mixed = |i: usize, j: usize| [large, 1.0, 1.0 / large][(i + 2 * j) % 3];
     let far = |i: usize, j: usize| [1e30, 1.0, 1e-30][(i + j) % 3];
     type Scale<'a> = &'a dyn Fn(usize, usize) -> f64;
-    let scales: [(&str, Scale<'_>, Scale<'_>); 10] = [
+    let scales: [(&str, Scale<'_>, Scale<'_>); 11] = [
         ("zero blocks", &block, &block),
         ("zeros of both signs", &signed, &|_, _| -1.0),
         ("all -0", &|_, _| -0.0, &|_, _| 0.0),
@@ -121,6 +122,8 @@ fn structured<T: Real>() {
         ("one row", &|i, _| f64::from(u8::from(i == 2)), &|i, _| f64::from(u8::from(i == 4))),
         ("subnormal factors", &move |_, _| tiny, &|_, _| 1.0),
         ("subnormal products", &move |_, _| root, &move |_, _| root),
+        // A sum of products that vanish is -0 where the last one was negative; C becomes +0.
+        ("vanishing products", &move |_, _| gone, &move |_, _| gone),
         ("mixed", &mixed, &mixed),
         ("far apart", &far, &|_, _| 1.0),
         ("far factors", &|_, j| [1e30, 1.0, 1e-30][j % 3], &|i, _| [1e-30, 1.0, 1e30][i % 3]),

@@ -49,7 +49,7 @@ impl<T: Real> Product<T> {
         let mut c = self.c.clone();
         let (alpha, beta) = (T::from_f64(0.7), T::from_f64(-1.3));
         let epilogue = Epilogue {
-            bias: (self.a.rows % 20 == 0).then_some(self.bias.as_slice()),
+            bias: (self.a.rows.is_multiple_of(20)).then_some(self.bias.as_slice()),
             activation: Activation::Tanh,
             ..Epilogue::default()
         };

@@ -90,7 +90,7 @@ fn each_element_once<T: Real>() {
                                     "({i_c}, {j_c}) is {value:e} instead of {final_value:e}"
                                 );
                                 // What the function leaves there is the result.
-                                *value = *value + one;
+                                *value += one;
                                 seen[i_c * n + j_c].fetch_add(1, Relaxed);
                             }
                         }
