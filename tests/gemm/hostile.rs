@@ -170,3 +170,52 @@ fn reach_beyond_128_bits() {
         }
     }
 }
+
+/// One row of B needs no stride, one of C neither: any goes, also where B is large enough for tiles to look ahead.
+fn strides_that_are_never_used<T: Real>() {
+    let one = <T as num_traits::One>::one();
+    let zero = <T as num_traits::Zero>::zero();
+    let wild = [isize::MIN, isize::MIN + 1, -1, 0, 1, isize::MAX / 2 + 1, isize::MAX];
+    for (m, n, k) in
+        [(100, 40_000, 1), (1, 40_000, 1), (40_000, 1, 1), (1, 1, 40_000), (40_000, 100, 1), (3, 20, 70)]
+    {
+        let (a, b) = (Dense::<T>::integers(m, k, 90), Dense::<T>::integers(k, n, 91));
+        let expected = Dense::<T>::from_fn(m, n, |i, j| {
+            T::from_f64((0..k).map(|k| a.at(i, k).to_f64() * b.at(k, j).to_f64()).sum::<f64>() + 0.0)
+        });
+        for context in contexts() {
+            for stride in wild {
+                let only = |count: usize, usual: usize| if count == 1 { stride } else { usual as isize };
+                let view = |d: &Dense<T>| (only(d.rows, d.cols), only(d.cols, 1));
+                let ((ra, ca), (rb, cb)) = (view(&a), view(&b));
+                let mut got = Dense::from_fn(m, n, |_, _| T::nan());
+                let (rc, cc) = view(&got);
+                let a = MatRef::new(&a.data, 0, m, k, ra, ca).expect("inside");
+                let b = MatRef::new(&b.data, 0, k, n, rb, cb).expect("inside");
+                for turned in [false, true] {
+                    let mut c = MatMut::new(&mut got.data, 0, m, n, rc, cc).expect("inside");
+                    if turned {
+                        let mut c = c.transposed();
+                        gemm(&context, one, b.transposed(), a.transposed(), zero, &mut c)
+                    } else {
+                        gemm(&context, one, a, b, zero, &mut c)
+                    }
+                    .expect("shapes fit");
+                    got.data.iter_mut().for_each(|x| *x += zero);
+                    assert_same(&got, &expected, &(context, m, n, k, stride, turned));
+                    got.data.fill(T::nan());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn strides_that_are_never_used_f32() {
+    strides_that_are_never_used::<f32>();
+}
+
+#[test]
+fn strides_that_are_never_used_f64() {
+    strides_that_are_never_used::<f64>();
+}

@@ -227,3 +227,26 @@ fn lengths_do_not_wrap() {
     lengths::<f32>();
     lengths::<f64>();
 }
+
+/// Without columns there is nothing to pack, however many rows there are: an answer at once.
+#[test]
+fn nothing_to_pack() {
+    let (done, wait) = std::sync::mpsc::channel();
+    let work = std::thread::spawn(move || {
+        for context in contexts() {
+            for (k, n) in [(1 << 40, 0), (usize::MAX, 0), (0, 1 << 40), (0, 0)] {
+                let b = MatRef::<f32>::new(&[], 0, k, n, 1, 1).expect("empty");
+                let mut buffer = vec![f32::NAN; packed_b_len::<f32>(k, n).expect("no elements")];
+                let packed = pack_b(&context, b, &mut buffer).expect("empty");
+                assert_eq!((packed.rows(), packed.cols()), (k, n));
+                let a = MatRef::<f32>::new(&[], 0, 0, k, 1, 1).expect("empty");
+                let mut c = MatMut::<f32>::new(&mut [], 0, 0, n, 1, 1).expect("empty");
+                gemm_packed(&context, 1.0, a, &packed, 0.0, &mut c, &Epilogue::default()).expect("fits");
+            }
+        }
+        done.send(()).expect("somebody waits");
+    });
+    let result = wait.recv_timeout(std::time::Duration::from_secs(20));
+    assert_ne!(result, Err(std::sync::mpsc::RecvTimeoutError::Timeout), "packing nothing takes for ever");
+    work.join().expect("no panic");
+}
