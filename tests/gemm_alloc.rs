@@ -111,14 +111,14 @@ const SHAPES: [(usize, usize, usize); 9] = [
 fn serial<T: Element>() {
     for context in contexts() {
         for shape in SHAPES {
-            // Too little work for a second thread: rayon is not touched.
-            let small = shape.0 * shape.1 * shape.2 < 2_000_000;
+            let work = shape.0 * shape.1 * shape.2;
             for parallelism in [Parallelism::Serial, Parallelism::Auto, Parallelism::Max(8)] {
-                if parallelism != Parallelism::Serial && !small {
+                // Below, there is too little for a second thread, and rayon is not touched.
+                if parallelism != Parallelism::Serial && work >= 2_000_000 {
                     continue;
                 }
                 let context = context.with_parallelism(parallelism);
-                for turn in (0..27).step_by(if small { 1 } else { 4 }) {
+                for turn in (0..27).step_by(if work < 100_000 { 1 } else { 4 }) {
                     let mut product = Product::<T>::new(shape, [turn % 3, turn / 3 % 3, turn / 9]);
                     // The first of its size may grow the thread's buffer.
                     product.run(&context);
