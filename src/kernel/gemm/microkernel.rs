@@ -15,6 +15,7 @@
 //! will read, and may leave a packed copy of the rows of B that it reads.
 
 use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, tile_rows};
+use super::plan::at;
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Simd, Vector, read};
 
@@ -121,22 +122,23 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
         }
     }
     let mut acc = [[zero; NV]; MR];
-    let mut at = Cursor { a, b: t.b, pack: t.pack };
+    let mut cursor = Cursor { a, b: t.b, pack: t.pack };
     let lines = t.ahead.lines.min(t.depth);
     if lines > 0 {
         let (row, part) = (number / t.ahead.tiles_per_row, number % t.ahead.tiles_per_row);
-        let first = row as isize * t.ahead.row_step + (part * t.ahead.lines) as isize * t.ahead.step;
-        let mut ahead = t.ahead.base.wrapping_offset(first);
+        let part = part * t.ahead.lines;
+        // Only an address to ask for: a B of one row may have any stride.
+        let mut ahead = at(t.ahead.base, row, t.ahead.row_step, part, t.ahead.step);
         for _ in 0..lines {
             s.prefetch::<true>(ahead.cast());
             ahead = ahead.wrapping_offset(t.ahead.step);
             // SAFETY: passed on.
-            unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
+            unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
         }
     }
     for _ in lines..t.depth {
         // SAFETY: passed on.
-        unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut at, &mut acc) };
+        unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
     }
     // What most products ask for, without a multiplication: those cost as much as those of the sums. fma(1, t, 0) is
     // t + 0, which turns -0 into +0.
@@ -179,32 +181,33 @@ struct Cursor<T> {
 unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(
     s: S,
     t: &Tiles<T>,
-    at: &mut Cursor<T>,
+    cursor: &mut Cursor<T>,
     acc: &mut [[T::V<S>; NV]; MR],
 ) {
     let lanes = T::V::<S>::LANES;
     let mut row = [T::V::<S>::splat(s, T::zero()); NV];
     for (j, vector) in row.iter_mut().enumerate() {
-        let from = at.b.wrapping_offset(j as isize * t.b_vector_stride);
+        let from = cursor.b.wrapping_offset(j as isize * t.b_vector_stride);
         // SAFETY: the caller vouches for row k of B, the last vector only as far as it is in use, and for the same row
         // of the packed copy.
         unsafe {
             *vector = load::<T, S>(s, from, KIND == CUT && j == NV - 1, t.last_lanes);
             if KIND == PACK {
-                vector.store_ptr(at.pack.wrapping_add(j * lanes));
+                vector.store_ptr(cursor.pack.wrapping_add(j * lanes));
             }
         }
     }
     for (i, acc_row) in acc.iter_mut().enumerate() {
         // SAFETY: the caller vouches for MR rows of column k of A.
-        let factor = T::V::<S>::splat(s, unsafe { read(at.a.wrapping_offset(i as isize * t.a_row_stride)) });
+        let factor =
+            T::V::<S>::splat(s, unsafe { read(cursor.a.wrapping_offset(i as isize * t.a_row_stride)) });
         for (sum, vector) in acc_row.iter_mut().zip(row) {
             *sum = factor.mul_add(vector, *sum);
         }
     }
-    at.a = at.a.wrapping_offset(t.a_k_stride);
-    at.b = at.b.wrapping_offset(t.b_k_stride);
-    at.pack = at.pack.wrapping_add(NV * lanes);
+    cursor.a = cursor.a.wrapping_offset(t.a_k_stride);
+    cursor.b = cursor.b.wrapping_offset(t.b_k_stride);
+    cursor.pack = cursor.pack.wrapping_add(NV * lanes);
 }
 
 /// One vector, or its first `count` lanes if it is cut.

@@ -140,6 +140,10 @@ impl<T: Element> Kernel for Pack<'_, T> {
     fn run<S: Simd>(self, s: S) {
         let plan = self.plan;
         let Layout { row_stride, col_stride, .. } = self.layout;
+        if plan.n == 0 {
+            // Its rows may be more than could ever be counted.
+            return;
+        }
         for chunk in 0..plan.k.div_ceil(K_CHUNK) {
             for panel in 0..plan.panel_blocks.part(0).1 {
                 let col = panel * plan.blocking.tile_vectors * plan.lanes;
