@@ -22,6 +22,10 @@ pub(crate) const GROUP_VECTORS: usize = 4;
 /// short rows lie close together, and few rows of A do not repay the copy. Measured on Zen 4.
 pub(crate) const PACKS_FROM: (usize, usize, usize) = (144, 64, 1280);
 
+/// Rows of B ahead of which a tile that packs asks for lines. (Asking for a whole group ahead pushed itself out of L2 where
+/// the rows are 4 KiB apart.)
+pub(crate) const PACK_AHEAD: usize = 32;
+
 /// Groups of rows whose tiles are computed one below the other before the next panel or the epilogue: 96 x 64 of f32
 /// are 24 KiB of C, which stay in L1.
 pub(crate) const ROW_GROUPS: usize = 16;

@@ -17,7 +17,7 @@
 //! task, and tasks share nothing that is written.
 
 use super::Epilogue;
-use super::blocking::{Blocking, K_CHUNK, Parts, ROW_GROUPS, tile_rows};
+use super::blocking::{Blocking, K_CHUNK, PACK_AHEAD, Parts, ROW_GROUPS, tile_rows};
 use super::epilogue::{Area, apply, finish, give};
 use super::microkernel::{Ahead, Tiles, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
@@ -281,7 +281,14 @@ impl<T: Element> Block<'_, T> {
             plan.blocking.tile_rows[plan.vectors(first) - 1]
         };
         let row_groups = Parts::new(self.rows, most_rows);
-        let batch = if plan.scattered { 1 } else { ROW_GROUPS };
+        // Where several panels take turns, the rows of A should still be in the cache when the next one's is.
+        let batch = if plan.scattered {
+            1
+        } else if panels > 1 {
+            ROW_GROUPS / 4
+        } else {
+            ROW_GROUPS
+        };
         for start in (0..row_groups.count()).step_by(batch) {
             let end = (start + batch).min(row_groups.count());
             for panel in first..first + panels {
@@ -325,7 +332,8 @@ impl<T: Element> Block<'_, T> {
     fn ahead(&self, first: usize, chunk: usize, tile: usize, tiles: usize) -> Ahead<T> {
         let (plan, o) = (self.plan, self.operands);
         let (next, depth) = (first + plan.group(), plan.depth(chunk));
-        if !plan.prefetches || next >= self.end || depth == 0 {
+        let copied = plan.source == Source::Copied;
+        if !plan.prefetches || copied || next >= self.end || depth == 0 {
             return Ahead { base: o.b, step: 0, row_step: 0, tiles_per_row: 1, tile: 0, lines: 0 };
         }
         let vectors = plan.group() * plan.blocking.tile_vectors;
@@ -456,6 +464,13 @@ impl<T: Element> Block<'_, T> {
                 let a = at(o.a, self.first_row + start, o.a_row_stride, chunk * K_CHUNK, o.a_col_stride);
                 (a, o.a_row_stride, o.a_col_stride, o.a_row_stride.wrapping_mul(rows as isize))
             };
+            let ahead = if fused {
+                let base = at(row_major, PACK_AHEAD, o.b_row_stride, 0, 0);
+                Ahead { base, step: o.b_row_stride, row_step: 0, tiles_per_row: 1, tile: 0, lines: depth }
+            } else {
+                let tile = (panel - first) * row_groups.count() + group;
+                self.ahead(first, chunk, tile, row_groups.count() * panels)
+            };
             let tiles = Tiles {
                 tiles: end - group,
                 rows,
@@ -470,12 +485,7 @@ impl<T: Element> Block<'_, T> {
                 b_k_stride: if fused { o.b_row_stride } else { b_k_stride },
                 b_vector_stride: lanes as isize,
                 pack: if fused { panel_copy } else { std::ptr::null_mut() },
-                ahead: self.ahead(
-                    first,
-                    chunk,
-                    (panel - first) * row_groups.count() + group,
-                    row_groups.count() * panels,
-                ),
+                ahead,
                 c: at(c.cast_const(), start - first_start, c_row_stride, 0, 0).cast_mut(),
                 c_row_stride,
                 alpha: o.alpha,

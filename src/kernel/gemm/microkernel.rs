@@ -32,7 +32,7 @@ pub(crate) struct Ahead<T> {
     pub tiles_per_row: usize,
     /// The first tile's number.
     pub tile: usize,
-    /// Lines of a tile, one a step of k.
+    /// Lines of a tile, one a step of k; of a tile that packs, rows of its vectors' lines.
     pub lines: usize,
 }
 
@@ -130,7 +130,10 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
         // Only an address to ask for: a B of one row may have any stride.
         let mut ahead = at(t.ahead.base, row, t.ahead.row_step, part, t.ahead.step);
         for _ in 0..lines {
-            s.prefetch::<true>(ahead.cast());
+            // A tile that packs reads rows far apart: it asks for whole ones, its own.
+            for j in 0..if KIND == PACK { NV } else { 1 } {
+                s.prefetch::<true>(ahead.wrapping_add(j * lanes).cast());
+            }
             ahead = ahead.wrapping_offset(t.ahead.step);
             // SAFETY: passed on.
             unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };

@@ -139,7 +139,7 @@ impl Plan {
             // Its rows are contiguous.
             return c.row_stride == 1 && !by_column;
         }
-        if c.cols >= lanes || c.rows < lanes {
+        if c.cols >= 2 * lanes || c.rows < lanes {
             return false;
         }
         // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: a vector for each row, against
@@ -154,7 +154,7 @@ impl Plan {
         };
         let (m, n) = (c.rows as f64, c.cols as f64);
         let along_m = (m / lanes as f64).ceil() * (n + turned) + 0.5 * m * n / a.cols as f64;
-        let along_n = m * if b.col_stride == 1 { 1.0 } else { 1.0 + 16.0 / m };
+        let along_n = (n / lanes as f64).ceil() * (m + if b.col_stride == 1 { 0.0 } else { 16.0 });
         along_m < along_n
     }
 

@@ -13,7 +13,7 @@
 
 use super::plan::at;
 use crate::kernel::element::Element;
-use crate::simd::{Kernel, Simd, Vector, read};
+use crate::simd::{Isa, Kernel, Simd, Vector, read};
 
 /// The most rows of A.
 pub(crate) const MOST_ROWS: usize = 8;
@@ -77,6 +77,16 @@ impl<T: Element, const M: usize, const U: usize> Kernel for StripKernel<T, M, U>
     }
 }
 
+/// Column `k` of row `i` of A, in all lanes.
+///
+/// # Safety
+/// As [`run_strip`].
+#[inline(always)]
+unsafe fn factor<T: Element, S: Simd>(s: S, t: &Strip<T>, i: usize, k: usize) -> T::V<S> {
+    // SAFETY: passed on.
+    T::V::<S>::splat(s, unsafe { read(at(t.a, i, t.a_row_stride, k, t.a_k_stride)) })
+}
+
 /// U rows of B, from `first` on, times their columns of A.
 ///
 /// # Safety
@@ -84,50 +94,66 @@ impl<T: Element, const M: usize, const U: usize> Kernel for StripKernel<T, M, U>
 #[inline(always)]
 unsafe fn rows<T: Element, S: Simd, const M: usize, const U: usize>(s: S, t: &Strip<T>, first: usize) {
     let lanes = T::V::<S>::LANES;
-    let stride = sums_stride(M, lanes);
-    let zero = T::V::<S>::splat(s, T::zero());
-    let mut a = [[zero; U]; M];
-    for (i, a) in a.iter_mut().enumerate() {
-        for (u, a) in a.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for M rows of A and for column first + u.
-            *a = T::V::<S>::splat(s, unsafe { read(at(t.a, i, t.a_row_stride, first + u, t.a_k_stride)) });
-        }
-    }
-    let b: [*const T; U] = std::array::from_fn(|u| at(t.b, first + u, t.b_row_stride, 0, 0));
-    let vector = |col: usize, count: usize| {
-        let ahead = col + AHEAD * lanes;
-        let (down, right) = if ahead < t.cols { (0, ahead) } else { (U, ahead - t.cols) };
-        let mut row = [zero; U];
-        for (row, b) in row.iter_mut().zip(b) {
-            let from = b.wrapping_add(col);
-            s.prefetch::<false>(at(b, down, t.b_row_stride, right, 1).cast());
-            // SAFETY: the caller vouches for the rows of B, the last vector as far as it is in use.
-            *row = unsafe {
-                if count < lanes {
-                    T::V::<S>::load_first_ptr(s, from, count)
-                } else {
-                    T::V::<S>::load_ptr(s, from)
-                }
-            };
-        }
-        for (i, a) in a.iter().enumerate() {
-            let sums = t.sums.wrapping_add(i * stride + col);
-            // SAFETY: the sums of a strip are whole vectors, and they are this call's alone.
-            unsafe {
-                let mut sum = if first == 0 { zero } else { T::V::<S>::load_ptr(s, sums) };
-                for (&a, row) in a.iter().zip(row) {
-                    sum = a.mul_add(row, sum);
-                }
-                sum.store_ptr(sums);
+    // Registers for the factors of A, if there are enough; else they are broadcast from L1 for each vector.
+    let mut held = [[T::V::<S>::splat(s, T::zero()); U]; M];
+    if const { holds(S::ISA) } {
+        for (i, row) in held.iter_mut().enumerate() {
+            for (u, a) in row.iter_mut().enumerate() {
+                // SAFETY: passed on.
+                *a = unsafe { factor(s, t, i, first + u) };
             }
         }
-    };
-    let whole = t.cols / lanes * lanes;
-    for col in (0..whole).step_by(lanes) {
-        vector(col, lanes);
     }
-    if whole < t.cols {
-        vector(whole, t.cols - whole);
+    for col in (0..t.cols / lanes * lanes).step_by(lanes) {
+        // SAFETY: passed on: a whole vector.
+        unsafe { vector::<T, S, M, U, false>(s, t, first, col, &held) };
+    }
+    if !t.cols.is_multiple_of(lanes) {
+        // SAFETY: passed on: the last vector.
+        unsafe { vector::<T, S, M, U, true>(s, t, first, t.cols / lanes * lanes, &held) };
+    }
+}
+
+const fn holds(isa: Isa) -> bool {
+    matches!(isa, Isa::Avx512)
+}
+
+/// One vector of U rows of B, cut if it is the last.
+///
+/// # Safety
+/// As [`run_strip`].
+#[inline(always)]
+unsafe fn vector<T: Element, S: Simd, const M: usize, const U: usize, const CUT: bool>(
+    s: S,
+    t: &Strip<T>,
+    first: usize,
+    col: usize,
+    held: &[[T::V<S>; U]; M],
+) {
+    let lanes = T::V::<S>::LANES;
+    let ahead = col + AHEAD * lanes;
+    let (down, right) = if ahead < t.cols { (0, ahead) } else { (U, ahead - t.cols) };
+    let mut row = [T::V::<S>::splat(s, T::zero()); U];
+    for (u, row) in row.iter_mut().enumerate() {
+        s.prefetch::<false>(at(t.b, first + u + down, t.b_row_stride, right, 1).cast());
+        let from = at(t.b, first + u, t.b_row_stride, col, 1);
+        // SAFETY: the caller vouches for the rows of B, the last vector as far as it is in use.
+        *row = unsafe {
+            if CUT { T::V::<S>::load_first_ptr(s, from, t.cols - col) } else { T::V::<S>::load_ptr(s, from) }
+        };
+    }
+    for (i, held) in held.iter().enumerate() {
+        let sums = t.sums.wrapping_add(i * sums_stride(M, lanes) + col);
+        // SAFETY: the sums of a strip are whole vectors, and they are this call's alone.
+        unsafe {
+            let mut sum =
+                if first == 0 { T::V::<S>::splat(s, T::zero()) } else { T::V::<S>::load_ptr(s, sums) };
+            for (u, (&a, row)) in held.iter().zip(row).enumerate() {
+                let a = if const { holds(S::ISA) } { a } else { factor(s, t, i, first + u) };
+                sum = a.mul_add(row, sum);
+            }
+            sum.store_ptr(sums);
+        }
     }
 }
 
