@@ -3,6 +3,8 @@
 mod common;
 #[path = "gemm/epilogue.rs"]
 mod epilogue;
+#[path = "gemm/few_rows.rs"]
+mod few_rows;
 #[path = "gemm/guard.rs"]
 mod guard;
 #[path = "gemm/hostile.rs"]
