@@ -1,13 +1,10 @@
 //! Few rows times a B that is larger than the second level of the cache: a path of its own.
 
-#[path = "../common/guard.rs"]
-mod pages;
-
 use crate::common::contexts;
+use crate::guard::pages::{Guarded, Plain};
 use crate::support::{Dense, Real, Storage, Stored, assert_same, twin};
 use gemmule::kernel::activation::Activation;
 use gemmule::{Epilogue, MatMut, MatRef, Parallelism, gemm, gemm_with, runtime_info};
-use pages::{Guarded, Plain};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Two chunks of k and some more; and so many columns, not whole vectors, that B is larger than L2.

@@ -6,7 +6,7 @@ use gemmule::kernel::activation::Activation;
 use gemmule::{Epilogue, MatMut, MatRef, gemm_packed, gemm_with, pack_b, packed_b_len};
 
 #[path = "../common/guard.rs"]
-mod pages;
+pub mod pages;
 use pages::{Guarded, Plain};
 
 /// One matrix in its own guarded memory, at either end.
