@@ -100,9 +100,9 @@ impl Plan {
         } else {
             Source::Rows
         };
-        // A is read one element per row and k: a long stride along k costs a cache line each.
         // What fits in a corner of L2 is there after its first use.
         let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
+        // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a = source != Source::Streamed && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
         let (task_rows, task_panels) = Self::task_shape(m, panels, width, &blocking);
         let row_blocks = Parts::new(m, task_rows);

@@ -1,4 +1,4 @@
-//! Few rows times a B that is larger than the caches: B is read once, row by row, as fast as memory gives it.
+//! Few rows times a B that is larger than the caches: bound by memory, so B is read once, row by row.
 //!
 //! ```text
 //! task = some columns of C, in strips whose sums stay in L1
@@ -8,8 +8,9 @@
 //!     c = fma(alpha, sum, beta * c)
 //! ```
 //!
-//! A register tile would keep its sums in registers and read 256 bytes of each row, then jump: measured, a third of the
-//! bandwidth. Here whole strips of rows follow each other, and the sums go through L1 once every U rows.
+//! A register tile would keep its sums in registers and read 256 bytes of each row, then jump. Here whole strips of rows
+//! follow each other, and the sums go through L1 once every U rows. Measured on Zen 4, by the bandwidth of one core: one row
+//! 58 % (tiles: 30), eight rows 37 % (tiles: 30).
 
 use super::plan::at;
 use crate::kernel::element::Element;
