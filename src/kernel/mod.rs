@@ -4,6 +4,7 @@
 //! None allocates or uses other threads, but for [`gemm`], which keeps a packing buffer per thread and shares large
 //! products as the context's parallelism says.
 
+mod accuracy;
 pub mod activation;
 mod compiled;
 pub mod convert;
@@ -18,4 +19,5 @@ pub mod reference;
 pub mod softmax;
 pub mod update;
 
+pub use accuracy::Accuracy;
 pub use element::Element;

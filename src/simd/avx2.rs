@@ -24,6 +24,15 @@ pub unsafe fn run<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
     kernel.run(token)
 }
 
+// Every block below has the same reason: a vector or a token of this module exists only where its features were
+// detected. `intrinsic!` says so once.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: a vector or token of this module exists only on a CPU with the features.
+        unsafe { $call }
+    };
+}
+
 impl Simd for Avx2 {
     type F32 = F32x16;
     type F64 = F64x8;
@@ -45,6 +54,32 @@ impl Simd for Avx2 {
             }
         }
     }
+    #[inline(always)]
+    fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
+        let table: __m256 = intrinsic!(std::mem::transmute(*table));
+        F32x16(
+            intrinsic!(_mm256_permutevar8x32_ps(table, index.0)),
+            intrinsic!(_mm256_permutevar8x32_ps(table, index.1)),
+        )
+    }
+    // The permutation looks at three bits of the index, the blend at the sign, where the fourth is moved.
+    #[inline(always)]
+    fn lookup_16(self, table: &[f32; 16], index: U32x16) -> F32x16 {
+        let [low, high]: [__m256; 2] = intrinsic!(std::mem::transmute(*table));
+        let upper = index.shl::<28>();
+        F32x16(
+            intrinsic!(_mm256_blendv_ps(
+                _mm256_permutevar8x32_ps(low, index.0),
+                _mm256_permutevar8x32_ps(high, index.0),
+                _mm256_castsi256_ps(upper.0)
+            )),
+            intrinsic!(_mm256_blendv_ps(
+                _mm256_permutevar8x32_ps(low, index.1),
+                _mm256_permutevar8x32_ps(high, index.1),
+                _mm256_castsi256_ps(upper.1)
+            )),
+        )
+    }
 }
 
 /// 16 lanes of f32, the lower eight first.
@@ -65,15 +100,6 @@ pub struct M32x16(__m256, __m256);
 /// The truth values of an [`F64x8`]: all bits of a lane are set, or none.
 #[derive(Clone, Copy)]
 pub struct M64x8(__m256d, __m256d);
-
-// Every block below has the same reason: a vector or a token of this module exists only where its features were
-// detected. `intrinsic!` says so once.
-macro_rules! intrinsic {
-    ($call:expr) => {
-        // SAFETY: a vector or token of this module exists only on a CPU with the features.
-        unsafe { $call }
-    };
-}
 
 // One intrinsic on the lower registers, then on the upper ones.
 macro_rules! both {

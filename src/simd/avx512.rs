@@ -24,6 +24,15 @@ pub unsafe fn run<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
     kernel.run(token)
 }
 
+// Every block below has the same reason: a vector or a token of this module exists only where its features were
+// detected. `intrinsic!` says so once.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: a vector or token of this module exists only on a CPU with the features.
+        unsafe { $call }
+    };
+}
+
 impl Simd for Avx512 {
     type F32 = F32x16;
     type F64 = F64x8;
@@ -45,6 +54,25 @@ impl Simd for Avx512 {
             }
         }
     }
+    #[inline(always)]
+    fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
+        let table: __m256 = intrinsic!(std::mem::transmute(*table));
+        F32x16(intrinsic!(_mm512_permutexvar_ps(index.0, _mm512_broadcast_f32x8(table))))
+    }
+    #[inline(always)]
+    fn lookup_16(self, table: &[f32; 16], index: U32x16) -> F32x16 {
+        let table: __m512 = intrinsic!(std::mem::transmute(*table));
+        F32x16(intrinsic!(_mm512_permutexvar_ps(index.0, table)))
+    }
+    #[inline(always)]
+    fn scale<const FRACTION: u32>(self, x: F32x16, n: F32x16) -> F32x16 {
+        F32x16(intrinsic!(_mm512_scalef_ps(x.0, n.0)))
+    }
+    #[inline(always)]
+    fn split(self, x: F32x16) -> (F32x16, F32x16) {
+        let m = intrinsic!(_mm512_getmant_ps::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_NAN>(x.0));
+        (F32x16(m), F32x16(intrinsic!(_mm512_getexp_ps(x.0))))
+    }
 }
 
 /// 16 lanes of f32.
@@ -59,15 +87,6 @@ pub struct U32x16(__m512i);
 /// 8 lanes of u64.
 #[derive(Clone, Copy)]
 pub struct U64x8(__m512i);
-
-// Every block below has the same reason: a vector or a token of this module exists only where its features were
-// detected. `intrinsic!` says so once.
-macro_rules! intrinsic {
-    ($call:expr) => {
-        // SAFETY: a vector or token of this module exists only on a CPU with the features.
-        unsafe { $call }
-    };
-}
 
 macro_rules! operator {
     ($vector:ident, $trait:ident, $method:ident, $intrinsic:ident) => {

@@ -48,7 +48,29 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line of `pointer`, which need not be valid, to be brought near: into the first cache, or
     /// (`FAR`) only the second. Changes nothing but time.
     fn prefetch<const FAR: bool>(self, pointer: *const u8);
+
+    /// `table[index % 8]`, lane by lane.
+    fn lookup_8(self, table: &[f32; 8], index: BitsOf<Self>) -> Self::F32;
+    /// `table[index % 16]`, lane by lane.
+    fn lookup_16(self, table: &[f32; 16], index: BitsOf<Self>) -> Self::F32;
+
+    /// `x` times 2 to the power `floor(n)`, rounded once: for `x` that is NaN or 1/16 <= |x| < 16, and `n` NaN or a
+    /// multiple of `2^-FRACTION` in [-252, 254).
+    #[inline(always)]
+    fn scale<const FRACTION: u32>(self, x: Self::F32, n: Self::F32) -> Self::F32 {
+        portable::scale::<Self, FRACTION>(self, x, n)
+    }
+
+    /// `x` as a significand in [1, 2) and the exponent: `x = m 2^e`, subnormal numbers too. Zeros give 1 and -infinity,
+    /// infinity 1 and infinity, NaN two NaN, negative numbers a significand that is NaN and any exponent.
+    #[inline(always)]
+    fn split(self, x: Self::F32) -> (Self::F32, Self::F32) {
+        portable::split(self, x)
+    }
 }
+
+/// The bits of the canonical vector of f32.
+pub type BitsOf<S> = <<S as Simd>::F32 as Vector<f32, S>>::Bits;
 
 /// The canonical vector of `T` under the token `S`. Operators round to nearest even, each on its own.
 pub trait Vector<T: Copy, S>:

@@ -25,6 +25,15 @@ pub unsafe fn run<K: Kernel>(token: Neon, kernel: K) -> K::Output {
     kernel.run(token)
 }
 
+// Every block below has the same reason: a vector or a token of this module exists only where its features were
+// detected. `intrinsic!` says so once.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: a vector or token of this module exists only on a CPU with the features.
+        unsafe { $call }
+    };
+}
+
 impl Simd for Neon {
     type F32 = F32x16;
     type F64 = F64x8;
@@ -47,6 +56,42 @@ impl Simd for Neon {
             }
         }
     }
+    #[inline(always)]
+    fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
+        let table: uint8x16x2_t = intrinsic!(std::mem::transmute(*table));
+        let index = bytes(index, 7);
+        F32x16(intrinsic!([
+            vreinterpretq_f32_u8(vqtbl2q_u8(table, index[0])),
+            vreinterpretq_f32_u8(vqtbl2q_u8(table, index[1])),
+            vreinterpretq_f32_u8(vqtbl2q_u8(table, index[2])),
+            vreinterpretq_f32_u8(vqtbl2q_u8(table, index[3])),
+        ]))
+    }
+    #[inline(always)]
+    fn lookup_16(self, table: &[f32; 16], index: U32x16) -> F32x16 {
+        let table: uint8x16x4_t = intrinsic!(std::mem::transmute(*table));
+        let index = bytes(index, 15);
+        F32x16(intrinsic!([
+            vreinterpretq_f32_u8(vqtbl4q_u8(table, index[0])),
+            vreinterpretq_f32_u8(vqtbl4q_u8(table, index[1])),
+            vreinterpretq_f32_u8(vqtbl4q_u8(table, index[2])),
+            vreinterpretq_f32_u8(vqtbl4q_u8(table, index[3])),
+        ]))
+    }
+}
+
+/// The places of the four bytes of element `index & mask`, at most 15, in a table.
+#[inline(always)]
+fn bytes(index: U32x16, mask: u32) -> [uint8x16_t; 4] {
+    let (mask, four, first) =
+        intrinsic!((vdupq_n_u32(mask), vdupq_n_u32(0x0404_0404), vdupq_n_u32(0x0302_0100)));
+    let [a, b, c, d] = index.0;
+    intrinsic!([
+        vreinterpretq_u8_u32(vmlaq_u32(first, vandq_u32(a, mask), four)),
+        vreinterpretq_u8_u32(vmlaq_u32(first, vandq_u32(b, mask), four)),
+        vreinterpretq_u8_u32(vmlaq_u32(first, vandq_u32(c, mask), four)),
+        vreinterpretq_u8_u32(vmlaq_u32(first, vandq_u32(d, mask), four)),
+    ])
 }
 
 /// 16 lanes of f32, the lowest four first.
@@ -67,15 +112,6 @@ pub struct M32x16([uint32x4_t; 4]);
 /// The truth values of an [`F64x8`]: all bits of a lane are set, or none.
 #[derive(Clone, Copy)]
 pub struct M64x8([uint64x2_t; 4]);
-
-// Every block below has the same reason: a vector or a token of this module exists only where its features were
-// detected. `intrinsic!` says so once.
-macro_rules! intrinsic {
-    ($call:expr) => {
-        // SAFETY: a vector or token of this module exists only on a CPU with the features.
-        unsafe { $call }
-    };
-}
 
 // One intrinsic on each of the four registers; written out, since a closure need not be inlined.
 macro_rules! each {

@@ -22,6 +22,52 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn prefetch<const FAR: bool>(self, _: *const u8) {}
+    #[inline(always)]
+    fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
+        F32x16(f32x16::new(index.0.to_array().map(|i| table[i as usize % 8])))
+    }
+    #[inline(always)]
+    fn lookup_16(self, table: &[f32; 16], index: U32x16) -> F32x16 {
+        F32x16(f32x16::new(index.0.to_array().map(|i| table[i as usize % 16])))
+    }
+}
+
+/// [`Simd::scale`] for those without an instruction: the power as a product of two, whose exponents fit.
+#[inline(always)]
+pub fn scale<S: Simd, const FRACTION: u32>(s: S, x: S::F32, n: S::F32) -> S::F32 {
+    const { assert!(FRACTION == 0 || FRACTION == 3) };
+    // Adding this rounds to a multiple of 2^-FRACTION, and leaves floor(n) + 254, the sum of both exponent fields, in the
+    // bits from FRACTION on. NaN becomes an odd power: x is NaN then.
+    let rounder = (12_582_912.0 / (1 << FRACTION) as f32) + 254.0;
+    let bits = (n + S::F32::splat(s, rounder)).to_bits();
+    let field = S::F32::splat_bits(s, 0xff80_0000);
+    let (half, whole) = if FRACTION == 0 {
+        (bits.shl::<22>(), bits.shl::<23>())
+    } else {
+        (bits.shl::<19>(), bits.shl::<20>().and(field))
+    };
+    let first = half.and(field);
+    // The first product is exact.
+    x * S::F32::from_bits(first) * S::F32::from_bits(whole.sub(first))
+}
+
+/// [`Simd::split`] for those without an instruction.
+#[inline(always)]
+pub fn split<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
+    let splat = |value| S::F32::splat(s, value);
+    let zero = splat(0.0);
+    // Subnormal: 2^24 times as large, and 24 less to the exponent.
+    let small = splat(f32::MIN_POSITIVE).greater(x);
+    let bits = (x * splat(16_777_216.0)).select(small, x).to_bits();
+    let offset = splat(8_388_608.0 + 127.0 + 24.0).select(small, splat(8_388_608.0 + 127.0));
+    // An integer below 2^23 in the low bits of 2^23 is their sum.
+    let e = S::F32::from_bits(bits.shr::<23>().or(S::F32::splat_bits(s, 0x4b00_0000))) - offset;
+    let e = x.select(x.equal(splat(f32::INFINITY)), e);
+    let e = splat(f32::NEG_INFINITY).select(x.equal(zero), e);
+    let m = bits.and(S::F32::splat_bits(s, 0x007f_ffff)).or(S::F32::splat_bits(s, 0x3f80_0000));
+    let nan = splat(f32::NAN);
+    let valid = x.greater_equal(zero);
+    (S::F32::from_bits(m).select(valid, nan), e)
 }
 
 /// Runs `kernel` as a function of its own.

@@ -21,12 +21,20 @@
 //! NaN gives NaN, whose sign and payload are not specified. Nothing is flushed: subnormal inputs and results count.
 //! The coefficients are derived by `ci/coefficients.py`.
 
-use super::compiled::compiled;
-use super::element::Element;
-use super::loops::{self, Unary};
-use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::simd::{Bits, Kernel, Mask, Scalar, Simd, Vector};
+mod common;
+mod double;
+mod erf;
+mod slices;
+
+use self::common::{clamp, or_sign, polynomial, polynomial_5, polynomial_8, splat};
+use crate::simd::{Bits, Mask, Scalar, Simd, Vector};
+pub use slices::{
+    ACCURACY, erf, erf_backward, erf_in_place, exp, exp_backward, exp_in_place, exp_m1, exp_m1_backward,
+    exp_m1_in_place, ln, ln_1p, ln_1p_backward, ln_1p_in_place, ln_backward, ln_in_place, rsqrt,
+    rsqrt_backward, rsqrt_in_place, sigmoid, sigmoid_backward, sigmoid_in_place, sqrt, sqrt_backward,
+    sqrt_in_place, tanh, tanh_backward, tanh_in_place,
+};
+pub(crate) use slices::{Exp, Kernels, Map, MapInPlace, Sigmoid, Tanh, check_length};
 
 /// The elementary functions, lane by lane, with the same bits on every instruction set with a fused multiply-add.
 #[doc(hidden)]
@@ -43,6 +51,15 @@ pub trait Elementary: Scalar {
     fn sigmoid<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
     /// The hyperbolic tangent.
     fn tanh<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+    /// The error function.
+    fn erf<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+    /// The square root.
+    #[inline(always)]
+    fn sqrt<S: Simd>(_: S, x: Self::V<S>) -> Self::V<S> {
+        x.sqrt()
+    }
+    /// 1 / sqrt(x), both rounded.
+    fn rsqrt<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
 }
 
 // ln 2 in two parts: the first has 15 bits, so its product with an exponent is exact, fused or not.
@@ -90,38 +107,6 @@ fn exp_m1_reduced<S: Simd>(s: S, x: S::F32, n: S::F32) -> (S::F32, S::F32) {
     (high, r2.mul_add(polynomial_5(s, r, r2, EXP), low))
 }
 
-#[inline(always)]
-fn splat<S: Simd>(s: S, value: f32) -> S::F32 {
-    S::F32::splat(s, value)
-}
-
-/// `c[0] + c[1] x + ...` by Horner's rule.
-#[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, c: [f32; N]) -> S::F32 {
-    let mut sum = splat(s, c[N - 1]);
-    for i in (0..N - 1).rev() {
-        sum = sum.mul_add(x, splat(s, c[i]));
-    }
-    sum
-}
-
-/// The same by pairs, which is Estrin's scheme: what bounds these functions is the length of their chains, and x squared
-/// is at hand.
-#[inline(always)]
-fn polynomial_5<S: Simd>(s: S, x: S::F32, x2: S::F32, c: [f32; 5]) -> S::F32 {
-    let low = x.mul_add(splat(s, c[1]), splat(s, c[0]));
-    let high = x.mul_add(splat(s, c[3]), splat(s, c[2]));
-    x2.mul_add(x2.mul_add(splat(s, c[4]), high), low)
-}
-
-/// The same for 8 coefficients.
-#[inline(always)]
-fn polynomial_8<S: Simd>(s: S, x: S::F32, x2: S::F32, c: [f32; 8]) -> S::F32 {
-    let pair = |i: usize| x.mul_add(splat(s, c[i + 1]), splat(s, c[i]));
-    let (low, high) = (x2.mul_add(pair(2), pair(0)), x2.mul_add(pair(6), pair(4)));
-    (x2 * x2).mul_add(high, low)
-}
-
 /// `2^n` from what [`ROUND_ONE`] shifted; infinity for n = 128.
 #[inline(always)]
 fn power<S: Simd>(shifted: S::F32) -> S::F32 {
@@ -135,18 +120,6 @@ fn two_powers<S: Simd>(s: S, shifted: S::F32) -> (S::F32, S::F32) {
     let bits = shifted.to_bits();
     let first = bits.shl::<22>().and(S::F32::splat_bits(s, 0xff80_0000));
     (S::F32::from_bits(first), S::F32::from_bits(bits.shl::<23>().sub(first)))
-}
-
-/// `value` with the sign bit of `x` or'ed in: only zeros change, where both have one sign otherwise.
-#[inline(always)]
-fn or_sign<S: Simd>(s: S, value: S::F32, x: S::F32) -> S::F32 {
-    S::F32::from_bits(value.to_bits().or(x.to_bits().and(S::F32::splat_bits(s, 0x8000_0000))))
-}
-
-/// `low <= x <= high`; NaN stays.
-#[inline(always)]
-fn clamp<S: Simd>(s: S, x: S::F32, low: f32, high: f32) -> S::F32 {
-    splat(s, high).min_or_other(splat(s, low).max_or_other(x))
 }
 
 /// `n ln 2 + ln(1 + f)`, where `error` is what f lost if it is not exact. n is 0, or |n ln 2| > |f|.
@@ -275,151 +248,14 @@ impl Elementary for f32 {
         let y = large.select(size.greater(splat(s, 0.55)), small);
         or_sign(s, y, x)
     }
-}
 
-/// Calls `f` for each lane.
-#[inline(always)]
-fn by_lane<S: Simd>(s: S, x: S::F64, f: impl Fn(f64) -> f64) -> S::F64 {
-    let mut lanes = [0.0; 8];
-    x.store(&mut lanes);
-    S::F64::load(s, &lanes.map(f))
-}
-
-impl Elementary for f64 {
     #[inline(always)]
-    fn exp<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        by_lane(s, x, libm::exp)
+    fn erf<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        erf::erf(s, x)
     }
 
     #[inline(always)]
-    fn exp_m1<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        by_lane(s, x, libm::expm1)
+    fn rsqrt<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        splat(s, 1.0) / x.sqrt()
     }
-
-    #[inline(always)]
-    fn ln<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        by_lane(s, x, libm::log)
-    }
-
-    #[inline(always)]
-    fn ln_1p<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        by_lane(s, x, libm::log1p)
-    }
-
-    #[inline(always)]
-    fn sigmoid<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        // exp of the negative size does not overflow, and the tail e / (1 + e) does not cancel.
-        by_lane(s, x, |x| {
-            let e = libm::exp(-x.abs());
-            (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
-        })
-    }
-
-    #[inline(always)]
-    fn tanh<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        by_lane(s, x, libm::tanh)
-    }
-}
-
-/// Checks that an output is as long as its input.
-pub(crate) fn check_length(
-    operation: &'static str,
-    what: &'static str,
-    expected: usize,
-    got: usize,
-) -> Result<()> {
-    if expected == got {
-        return Ok(());
-    }
-    Err(Error::shape(operation, what, format_args!("{expected} elements"), format_args!("{got}")))
-}
-
-/// `output[i] = operation(input[i])` as a kernel.
-pub(crate) struct Map<'a, T, O> {
-    pub(crate) operation: O,
-    pub(crate) input: &'a [T],
-    pub(crate) output: &'a mut [T],
-}
-
-impl<T: Element, O: Unary<T>> Kernel for Map<'_, T, O> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        loops::map(s, self.operation, self.input, self.output);
-    }
-}
-
-/// The same in place.
-pub(crate) struct MapInPlace<'a, T, O> {
-    pub(crate) operation: O,
-    pub(crate) data: &'a mut [T],
-}
-
-impl<T: Element, O: Unary<T>> Kernel for MapInPlace<'_, T, O> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        loops::map_in_place(s, self.operation, self.data);
-    }
-}
-
-macro_rules! functions {
-    ($($(#[$doc:meta])* $name:ident, $operation:ident;)*) => {$(
-        #[doc = concat!("The operation [`", stringify!($name), "`].")]
-        #[derive(Clone, Copy)]
-        pub(crate) struct $operation;
-
-        impl<T: Element> Unary<T> for $operation {
-            #[inline(always)]
-            fn apply<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
-                <T as Elementary>::$name(s, x)
-            }
-        }
-
-        $(#[$doc])*
-        ///
-        /// # Errors
-        /// [`Error::Shape`] if the slices differ in length.
-        pub fn $name<T: Element>(context: &Context, input: &[T], output: &mut [T]) -> Result<()> {
-            check_length(stringify!($name), "output", input.len(), output.len())?;
-            T::run(context, Map { operation: $operation, input, output });
-            Ok(())
-        }
-    )*};
-}
-
-functions! {
-    /// `output[i] = e^input[i]`.
-    ///
-    /// f32: all inputs; subnormal results are kept, above 88.72 infinity. Largest error 0.91 ULP. `exp(-inf)` is 0.
-    exp, Exp;
-    /// `output[i] = e^input[i] - 1`, without cancellation near zero.
-    ///
-    /// f32: all inputs. Largest error 1.25 ULP. `exp_m1(-0)` is -0, `exp_m1(-inf)` is -1.
-    exp_m1, ExpM1;
-    /// `output[i]` is the natural logarithm of `input[i]`.
-    ///
-    /// f32: all inputs, subnormal ones too. Largest error 0.90 ULP. `ln(0)` is -infinity, of negative numbers NaN.
-    ln, Ln;
-    /// `output[i]` is the natural logarithm of `1 + input[i]`, without cancellation near zero.
-    ///
-    /// f32: all inputs. Largest error 0.98 ULP. `ln_1p(-0)` is -0, `ln_1p(-1)` is -infinity, below that NaN.
-    ln_1p, Ln1p;
-    /// `output[i] = 1 / (1 + e^-input[i])`.
-    ///
-    /// f32: all inputs; the tail keeps its relative error down to subnormal results. Largest error 0.94 ULP.
-    sigmoid, Sigmoid;
-    /// `output[i]` is the hyperbolic tangent of `input[i]`.
-    ///
-    /// f32: all inputs. Largest error 1.34 ULP. `tanh(-0)` is -0.
-    tanh, Tanh;
-}
-
-compiled! {
-    Map<'a, Self, Exp>,
-    Map<'a, Self, ExpM1>,
-    Map<'a, Self, Ln>,
-    Map<'a, Self, Ln1p>,
-    Map<'a, Self, Sigmoid>,
-    Map<'a, Self, Tanh>,
 }
