@@ -1,6 +1,8 @@
 //! How a product is cut: into tasks, blocks, panels and chunks; and in which orientation it is computed.
 
-use super::blocking::{Blocking, GROUP_VECTORS, K_CHUNK, PACKS_FROM, PREFETCHES_FROM, Parts};
+use super::blocking::{
+    Blocking, GROUP_VECTORS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts,
+};
 use super::pack::COPY_ELEMENTS;
 use super::small::{MOST_ROWS, SUMS};
 use super::view::Layout;
@@ -86,6 +88,7 @@ impl Plan {
         let panels = vectors.div_ceil(blocking.tile_vectors);
         let c_col_stride = if swapped { shape.c.row_stride } else { shape.c.col_stride };
         let scattered = c_col_stride != 1 && n > 1;
+        let packs_from = if blocking.tile_vectors == 1 { NARROW_PACKS_FROM } else { PACKS_FROM };
         let source = if shape.packed {
             Source::Packed
         } else if b.col_stride != 1 && n > 1 {
@@ -95,7 +98,7 @@ impl Plan {
             && n.saturating_mul(k).saturating_mul(size_of::<T>()) > Caches::detect().l2
         {
             Source::Streamed
-        } else if m >= PACKS_FROM.0 && k >= PACKS_FROM.1 && Self::bytes::<T>(b.row_stride) >= PACKS_FROM.2 {
+        } else if m >= packs_from.0 && k >= packs_from.1 && Self::bytes::<T>(b.row_stride) >= packs_from.2 {
             Source::Copied
         } else {
             Source::Rows
