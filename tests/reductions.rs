@@ -1,9 +1,9 @@
-//! Sums, largest elements, column sums and conversions: values, edges, the same bits everywhere.
+//! Sums, variances, norms, extremes and conversions: values, edges, the same bits everywhere.
 
 mod common;
 
-use common::contexts;
-use gemmule::kernel::{convert, reduce, reference};
+use common::{HASH_START, all_bits, bits, contexts, hash};
+use gemmule::kernel::{convert, reduce, reduce::Norm, reference};
 use gemmule::{Context, Element, Isa};
 
 /// Reproducible numbers in [-1, 1).
@@ -92,32 +92,52 @@ fn the_order_of_a_sum_is_the_documented_one() {
     }
 }
 
-fn largest<T: Element>() {
+fn extremes<T: Element>() {
     for context in contexts() {
         for length in lengths().skip(1) {
             let mut x = numbers::<T>(4, length);
-            let expected = exact(&x).fold(f64::NEG_INFINITY, f64::max);
-            assert_eq!(Element::to_f64(reduce::max(&context, &x).unwrap()), expected);
-            for value in &mut x {
-                *value -= T::from_f64(100.0);
-            }
-            // All negative: the zeros past the end do not count.
-            assert!(reduce::max(&context, &x).unwrap() < T::zero());
+            let both = |x: &[T]| (reduce::max(&context, x).unwrap(), reduce::min(&context, x).unwrap());
+            let high = exact(&x).fold(f64::NEG_INFINITY, f64::max);
+            let low = exact(&x).fold(f64::INFINITY, f64::min);
+            let (max, min) = both(&x);
+            assert_eq!((Element::to_f64(max), Element::to_f64(min)), (high, low), "{length}");
+            let places = (reduce::argmax(&context, &x).unwrap(), reduce::argmin(&context, &x).unwrap());
+            let place = |wanted: T| x.iter().position(|&x| x == wanted).unwrap();
+            assert_eq!(places, (place(max), place(min)), "{length} {}", context.isa());
+            // All of one sign: the zeros past the end do not count.
+            x.iter_mut().for_each(|x| *x -= T::from_f64(100.0));
+            assert!(both(&x).0 < T::zero());
+            x.iter_mut().for_each(|x| *x += T::from_f64(200.0));
+            assert!(both(&x).1 > T::zero());
             for place in [0, length / 2, length - 1] {
+                // An infinity is not a NaN, though the kernel first takes it for one.
+                for infinity in [T::infinity(), T::neg_infinity()] {
+                    let old = std::mem::replace(&mut x[place], infinity);
+                    let (max, min) = both(&x);
+                    assert!(!max.is_nan() && !min.is_nan());
+                    assert_eq!(if infinity > T::zero() { max } else { min }, infinity);
+                    x[place] = old;
+                }
                 let old = std::mem::replace(&mut x[place], T::nan());
-                assert!(reduce::max(&context, &x).unwrap().is_nan(), "{length} {place}");
+                assert!(both(&x).0.is_nan() && both(&x).1.is_nan(), "{length} {place}");
+                assert_eq!(reduce::argmax(&context, &x).unwrap(), place);
+                assert_eq!(reduce::argmin(&context, &x).unwrap(), place);
                 x[place] = old;
             }
-            x.fill(T::neg_infinity());
-            assert_eq!(reduce::max(&context, &x).unwrap(), T::neg_infinity());
+            for infinity in [T::neg_infinity(), T::infinity()] {
+                x.fill(infinity);
+                assert_eq!(both(&x), (infinity, infinity));
+                assert_eq!(reduce::argmax(&context, &x).unwrap(), 0);
+                assert_eq!(reduce::argmin(&context, &x).unwrap(), 0);
+            }
         }
     }
 }
 
 #[test]
-fn the_largest_is_found_and_nan_wins() {
-    largest::<f32>();
-    largest::<f64>();
+fn the_largest_and_the_smallest_are_found_and_nan_wins() {
+    extremes::<f32>();
+    extremes::<f64>();
 }
 
 fn argmax<T: Element>() {
@@ -148,6 +168,24 @@ fn argmax<T: Element>() {
             let mut classes = vec![u32::MAX; expected.len()];
             reduce::argmax_rows(&context, &input, width, &mut classes).unwrap();
             assert_eq!(classes, expected, "{width} {}", context.isa());
+            let negative: Vec<T> = input.iter().map(|&x| -x).collect();
+            reduce::argmin_rows(&context, &negative, width, &mut classes).unwrap();
+            assert_eq!(classes, expected, "{width} {}", context.isa());
+            // The same as columns, as many as fit in a few vectors.
+            let rows = expected.len().min(5 * 16 + 3);
+            let mut turned = vec![T::zero(); rows * width];
+            let mut turned_negative = turned.clone();
+            for i in 0..rows {
+                for j in 0..width {
+                    turned[j * rows + i] = input[i * width + j];
+                    turned_negative[j * rows + i] = negative[i * width + j];
+                }
+            }
+            let mut classes = vec![u32::MAX; rows];
+            reduce::column_argmax(&context, &turned, rows, &mut classes).unwrap();
+            assert_eq!(classes, expected[..rows], "columns {width} {}", context.isa());
+            reduce::column_argmin(&context, &turned_negative, rows, &mut classes).unwrap();
+            assert_eq!(classes, expected[..rows], "columns {width} {}", context.isa());
         }
     }
 }
@@ -200,6 +238,265 @@ fn the_first_value_that_is_not_finite_is_found() {
     }
 }
 
+const TWO_TO_MINUS_600: f64 = f64::from_bits((1023 - 600) << 52);
+const NORMS: [Norm; 3] = [Norm::L1, Norm::L2, Norm::Infinity];
+
+/// Everything that gives a number per row: what a row gives is what it gives alone.
+#[allow(clippy::type_complexity, reason = "a table")]
+fn by_row<T: Element>(context: &Context, x: &[T], y: &[T], width: usize) -> Vec<Vec<T>> {
+    let rows = x.len() / width;
+    let run = |f: &dyn Fn(&mut [T]) -> gemmule::Result<()>| {
+        let mut out = vec![T::nan(); rows];
+        f(&mut out).unwrap();
+        out
+    };
+    let (mut means, mut variances) = (vec![T::zero(); rows], vec![T::zero(); rows]);
+    reduce::mean_variance_rows(context, x, width, 0, &mut means, &mut variances).unwrap();
+    vec![
+        run(&|out| reduce::sum_rows(context, x, width, out)),
+        run(&|out| reduce::mean_rows(context, x, width, out)),
+        run(&|out| reduce::dot_rows(context, x, y, width, out)),
+        run(&|out| reduce::max_rows(context, x, width, out)),
+        run(&|out| reduce::min_rows(context, x, width, out)),
+        run(&|out| reduce::norm_rows(context, Norm::L1, x, width, out)),
+        run(&|out| reduce::norm_rows(context, Norm::L2, x, width, out)),
+        run(&|out| reduce::norm_rows(context, Norm::Infinity, x, width, out)),
+        run(&|out| reduce::variance_rows(context, x, width, 0, out)),
+        means,
+        variances,
+    ]
+}
+
+fn whole<T: Element>(context: &Context, x: &[T], y: &[T]) -> Vec<T> {
+    let (mean, variance) = reduce::mean_variance(context, x, 0).unwrap();
+    vec![
+        reduce::sum(context, x),
+        reduce::mean(context, x).unwrap(),
+        reduce::dot(context, x, y).unwrap(),
+        reduce::max(context, x).unwrap(),
+        reduce::min(context, x).unwrap(),
+        reduce::norm(context, Norm::L1, x),
+        reduce::norm(context, Norm::L2, x),
+        reduce::norm(context, Norm::Infinity, x),
+        reduce::variance(context, x, 0).unwrap(),
+        mean,
+        variance,
+    ]
+}
+
+fn by_column<T: Element>(context: &Context, x: &[T], y: &[T], width: usize) -> Vec<Vec<T>> {
+    let run = |f: &dyn Fn(&mut [T]) -> gemmule::Result<()>| {
+        let mut out = vec![T::nan(); width];
+        f(&mut out).unwrap();
+        out
+    };
+    let (mut means, mut variances) = (vec![T::zero(); width], vec![T::zero(); width]);
+    reduce::column_means_variances(context, x, width, 0, &mut means, &mut variances).unwrap();
+    vec![
+        run(&|out| reduce::column_sums(context, x, width, out)),
+        run(&|out| reduce::column_means(context, x, width, out)),
+        run(&|out| reduce::column_dots(context, x, y, width, out)),
+        run(&|out| reduce::column_max(context, x, width, out)),
+        run(&|out| reduce::column_min(context, x, width, out)),
+        run(&|out| reduce::column_norms(context, Norm::L1, x, width, out)),
+        run(&|out| reduce::column_norms(context, Norm::L2, x, width, out)),
+        run(&|out| reduce::column_norms(context, Norm::Infinity, x, width, out)),
+        run(&|out| reduce::column_variances(context, x, width, 0, out)),
+        means,
+        variances,
+    ]
+}
+
+/// Numbers with NaN, infinities, zeros, huge and tiny ones strewn in.
+fn strewn<T: Element>(seed: u64, count: usize) -> Vec<T> {
+    let mut x = numbers::<T>(seed, count);
+    let odd = [T::nan(), T::infinity(), T::max_value(), T::min_positive_value(), T::zero(), -T::zero()];
+    for (i, x) in x.iter_mut().enumerate().filter(|(i, _)| i % 211 == 210) {
+        *x = odd[i / 211 % odd.len()];
+    }
+    x
+}
+
+fn alone<T: Element>() -> u64 {
+    let mut first = None;
+    for context in contexts() {
+        let mut fingerprint = HASH_START;
+        for width in (1..40).chain([63, 64, 65, 100, 129, 300, 4099]) {
+            for rows in [1, 3, 7] {
+                let (x, y) = (strewn::<T>(11, rows * width), numbers::<T>(12, rows * width));
+                let all = by_row(&context, &x, &y, width);
+                for i in 0..rows {
+                    let range = i * width..(i + 1) * width;
+                    let one = whole(&context, &x[range.clone()], &y[range]);
+                    let row: Vec<T> = all.iter().map(|out| out[i]).collect();
+                    assert_eq!(all_bits(&row), all_bits(&one), "row {i} of {width} {}", context.isa());
+                }
+                fingerprint = all.iter().fold(fingerprint, |start, out| hash(out, start));
+                // The same matrix as columns, and with more rows than a chunk.
+                for rows in [rows, if width < 40 { 300 } else { rows }] {
+                    let (x, y) = (strewn::<T>(11, rows * width), numbers::<T>(12, rows * width));
+                    let all = by_column(&context, &x, &y, width);
+                    let column =
+                        |m: &[T], j: usize| -> Vec<T> { m.iter().skip(j).step_by(width).copied().collect() };
+                    for j in [0, width / 2, width - 1] {
+                        let one = by_column(&context, &column(&x, j), &column(&y, j), 1);
+                        for (all, one) in all.iter().zip(&one) {
+                            assert_eq!(bits(all[j]), bits(one[0]), "column {j} of {width} {}", context.isa());
+                        }
+                    }
+                    fingerprint = all.iter().fold(fingerprint, |start, out| hash(out, start));
+                }
+            }
+        }
+        if context.isa().has_fma() {
+            assert_eq!(*first.get_or_insert(fingerprint), fingerprint, "{}", context.isa());
+        }
+    }
+    first.unwrap_or_default()
+}
+
+/// A row depends on itself alone, so does a column; the bits are those of every machine with fused multiply-add.
+#[test]
+fn a_row_or_column_gives_what_it_gives_alone() {
+    let hashes = [alone::<f32>(), alone::<f64>()];
+    if contexts().iter().any(|context| context.isa().has_fma()) {
+        assert_eq!(hashes, [0xd5dd_aa35_3d7b_86e8, 0x5dec_b7e2_5643_29dd], "{hashes:#x?}");
+    }
+}
+
+fn exact_moments(x: &[f64]) -> (f64, f64) {
+    let shift = x[0];
+    let n = x.len() as f64;
+    let mean = x.iter().map(|x| x - shift).sum::<f64>() / n;
+    (shift + mean, x.iter().map(|x| (x - shift - mean) * (x - shift - mean)).sum())
+}
+
+/// Mean and variance of `x` as a slice, and as a column among others.
+fn moments<T: Element>(x: &[T], bound: f64) {
+    let (mean, squares) = exact_moments(&exact(x).collect::<Vec<_>>());
+    let u = Element::to_f64(T::epsilon()) / 2.0;
+    for context in contexts() {
+        for correction in [0, 1] {
+            if x.len() <= correction {
+                continue;
+            }
+            let expected = squares / (x.len() - correction) as f64;
+            let check = |ours: (T, T)| {
+                let (m, v) = (Element::to_f64(ours.0), Element::to_f64(ours.1));
+                let told = format!("{} of {mean} {expected}, got {m} {v} {}", x.len(), context.isa());
+                assert!((v - expected).abs() <= bound * u * expected, "{told}");
+                assert!((m - mean).abs() <= 2.0 * u * mean.abs() + bound * u * expected.sqrt(), "{told}");
+            };
+            check(reduce::mean_variance(&context, x, correction).unwrap());
+            let width = 21;
+            let matrix: Vec<T> =
+                x.iter().flat_map(|&x| (0..width).map(move |j| x * T::from_f64(j as f64))).collect();
+            let (mut means, mut variances) = (vec![T::zero(); width], vec![T::zero(); width]);
+            reduce::column_means_variances(&context, &matrix, width, correction, &mut means, &mut variances)
+                .unwrap();
+            check((means[1], variances[1]));
+            assert_eq!((means[0], variances[0]), (T::zero(), T::zero()));
+        }
+    }
+}
+
+#[test]
+fn a_variance_is_accurate_where_the_mean_is_large() {
+    for length in [1, 2, 3, 15, 16, 17, 63, 64, 65, 127, 128, 129, 500, 4096, 4097, 9000, 40_000] {
+        let spread = |centre: f64, width: f64| -> Vec<f64> {
+            numbers::<f64>(length as u64, length).iter().map(|x| centre + 1.732 * width * x).collect()
+        };
+        let singles = |x: Vec<f64>| -> Vec<f32> { x.iter().map(|&x| x as f32).collect() };
+        // With 10 a plain sum of squares less the square of the sum still has 2 digits, with 1e4 none.
+        moments::<f32>(&singles(spread(0.0, 1.0)), 100.0);
+        moments::<f32>(&singles(spread(-10.0, 1e-2)), 100.0);
+        moments::<f32>(&singles(spread(1e4, 1e-2)), 100.0);
+        moments::<f64>(&spread(1e4, 1e-2), 3000.0);
+        // Sorted, so that the first chunk's pivot is far from the mean; and one chunk far from all others.
+        let mut sorted = spread(1e3, 1.0);
+        sorted.sort_by(f64::total_cmp);
+        moments::<f32>(&singles(sorted), 200.0);
+        let mut first = spread(1.0, 1e-3);
+        first[0] = 1000.0;
+        moments::<f32>(&singles(first), 200.0);
+    }
+    let constant = [0.1_f32; 5000];
+    let (mean, variance) = reduce::mean_variance(&contexts()[0], &constant, 1).unwrap();
+    assert!(mean == 0.1 && variance < 1e-18, "{mean} {variance}");
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for place in [0, 63, 64, 4999] {
+            let mut x = constant;
+            x[place] = bad;
+            let (mean, variance) = reduce::mean_variance(&contexts()[0], &x, 1).unwrap();
+            assert!(mean.is_nan() && variance.is_nan());
+        }
+    }
+}
+
+fn norms<T: Element>(scales: &[f64]) {
+    let u = Element::to_f64(T::epsilon()) / 2.0;
+    for context in contexts() {
+        for length in [1, 2, 15, 16, 17, 64, 65, 130, 1000, 4097] {
+            for &scale in scales {
+                let x: Vec<T> = exact(&numbers::<T>(13, length)).map(|x| T::from_f64(x * scale)).collect();
+                // Scaled by a power of two, so that the oracle neither overflows nor underflows.
+                let power = match (T::NAME, scale) {
+                    ("f64", 1e10..) => TWO_TO_MINUS_600,
+                    ("f64", ..1e-10) => 1.0 / TWO_TO_MINUS_600,
+                    _ => 1.0,
+                };
+                let x64: Vec<f64> = exact(&x).map(|x| x * power).collect();
+                let expected = [
+                    x64.iter().map(|x| x.abs()).sum::<f64>() / power,
+                    x64.iter().map(|x| x * x).sum::<f64>().sqrt() / power,
+                    x64.iter().map(|x| x.abs()).fold(0.0, f64::max) / power,
+                ];
+                for (norm, expected) in NORMS.into_iter().zip(expected) {
+                    let slice = reduce::norm(&context, norm, &x);
+                    let mut column = [T::nan()];
+                    reduce::column_norms(&context, norm, &x, 1, &mut column).unwrap();
+                    for (ours, bound) in [(slice, 70.0), (column[0], length as f64 + 3.0)] {
+                        let told =
+                            format!("{norm:?} {length} {scale:e}: {ours:e} for {expected:e} {}", context.isa());
+                        if expected > Element::to_f64(T::max_value()) {
+                            assert_eq!(ours, T::infinity(), "{told}");
+                            continue;
+                        }
+                        let tiny = Element::to_f64(T::min_positive_value()) * u;
+                        let bound = if norm == Norm::Infinity { 0.0 } else { bound };
+                        let error = (Element::to_f64(ours) - expected).abs();
+                        assert!(error <= bound * (u * expected + tiny), "{told}");
+                    }
+                }
+            }
+        }
+        // A small element beside large ones, infinities, NaN, zeros, nothing.
+        let [largest, infinity, nan] = [T::max_value(), T::infinity(), T::nan()];
+        assert_eq!(reduce::norm(&context, Norm::L2, &[largest, T::min_positive_value()]), largest);
+        assert_eq!(reduce::norm(&context, Norm::L2, &[largest, largest]), infinity);
+        for norm in NORMS {
+            assert_eq!(reduce::norm(&context, norm, &[T::one(), -infinity]), infinity, "{norm:?}");
+            assert!(reduce::norm(&context, norm, &[infinity, nan, T::one()]).is_nan(), "{norm:?}");
+            assert!(reduce::norm(&context, norm, &[nan; 100]).is_nan(), "{norm:?}");
+            assert_eq!(reduce::norm(&context, norm, &[-T::zero(); 100]).bits(), 0, "{norm:?}");
+            assert_eq!(reduce::norm::<T>(&context, norm, &[]).bits(), 0, "{norm:?}");
+            // Lanes side by side take the way that each needs: safe, too large, too small, NaN, infinite, zero.
+            let row = [T::one(), largest, T::min_positive_value(), nan, infinity, T::zero()];
+            let mut out = [T::zero(); 6];
+            reduce::column_norms(&context, norm, &row, 6, &mut out).unwrap();
+            assert_eq!(all_bits(&out), all_bits(&row), "{norm:?}");
+            reduce::column_norms(&context, norm, &[], 6, &mut out).unwrap();
+            assert_eq!(all_bits(&out), [0; 6], "{norm:?}");
+        }
+    }
+}
+
+#[test]
+fn a_norm_neither_overflows_nor_underflows() {
+    norms::<f32>(&[1.0, 1e30, 3e38, 1e-30, 1e-38, 1e-43, 1e18, 1e19, 1e20, 1e-18, 1e-19, 1e-20, 1e-22]);
+    norms::<f64>(&[1.0, 1e300, 1.7e308, 1e-300, 1e-310, 1e153, 1e155, 1e-153, 1e-155, 1e-160]);
+}
+
 fn conversions<T: Element>() {
     let bytes: Vec<u8> = (0..1000).map(|i| (i * 7 % 256) as u8).collect();
     for context in contexts() {
@@ -243,6 +540,32 @@ fn bad_input_says_what_and_why() {
     let error = text(reduce::max::<f32>(&context, &[]).unwrap_err());
     assert_eq!(error, "max: x: expected at least one element, got none");
     assert!(reduce::mean::<f32>(&context, &[]).is_err());
+    for error in [reduce::min::<f32>(&context, &[]).err(), reduce::argmax::<f32>(&context, &[]).err()] {
+        assert!(text(error.unwrap()).ends_with(": x: expected at least one element, got none"));
+    }
+    let error = text(reduce::mean_variance::<f32>(&context, &[1.0], 1).unwrap_err());
+    assert_eq!(error, "mean_variance: the number of elements: expected more than the correction 1, got 1");
+    assert!(reduce::variance::<f32>(&context, &[], 0).is_err());
+    let mut two = [0.0_f32; 2];
+    let error = text(reduce::variance_rows(&context, &[0.0; 2], 1, 1, &mut two).unwrap_err());
+    assert_eq!(error, "variance_rows: width: expected more than the correction 1, got 1");
+    let error = text(reduce::column_variances(&context, &[0.0; 2], 2, 1, &mut two).unwrap_err());
+    assert_eq!(error, "column_variances: the number of rows: expected more than the correction 1, got 1");
+    let mut three = [0.0_f32; 3];
+    let error = reduce::mean_variance_rows(&context, &[0.0; 6], 3, 0, &mut three, &mut two).unwrap_err();
+    assert_eq!(text(error), "mean_variance_rows: means: expected 2, got 3");
+    let error = reduce::column_means_variances(&context, &[0.0; 6], 3, 0, &mut two, &mut three).unwrap_err();
+    assert_eq!(text(error), "column_means_variances: means: expected 3, got 2");
+    let error = text(reduce::column_max(&context, &[], 2, &mut two).unwrap_err());
+    assert_eq!(error, "column_max: input: expected at least 1 row, got 0");
+    assert!(reduce::column_means(&context, &[], 2, &mut two).is_err());
+    assert!(reduce::column_argmin::<f32>(&context, &[], 2, &mut [0; 2]).is_err());
+    let error = text(reduce::dot_rows(&context, &[0.0; 4], &[0.0; 5], 2, &mut two).unwrap_err());
+    assert_eq!(error, "dot_rows: b: expected 4 elements (2 rows of 2), got 5");
+    let error = text(reduce::column_dots(&context, &[0.0; 4], &[0.0; 6], 2, &mut two).unwrap_err());
+    assert_eq!(error, "column_dots: b: expected 4 elements, as in a, got 6");
+    let error = text(reduce::norm_rows(&context, Norm::L2, &[0.0; 5], 2, &mut two).unwrap_err());
+    assert_eq!(error, "norm_rows: input: expected 4 elements (2 rows of 2), got 5");
     assert_eq!(reduce::mean(&context, &[1.0_f64, 2.0, 6.0]).unwrap(), 3.0);
     let error = text(reduce::argmax_rows(&context, &[0.0_f32; 5], 3, &mut [0; 2]).unwrap_err());
     assert_eq!(error, "argmax_rows: input: expected 6 elements (2 rows of 3), got 5");
