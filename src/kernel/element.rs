@@ -57,6 +57,7 @@ pub enum Floats<'a> {
 
 mod sealed {
     use super::{Elementary, Floats, Scalar, activation, convert, gemm, loss, math, reduce, softmax, update};
+    use crate::rng;
 
     /// What the crate needs of a float and nobody outside relies on.
     #[allow(private_bounds, reason = "sealed: nobody outside implements or names it")]
@@ -71,6 +72,7 @@ mod sealed {
         + loss::Kernels
         + math::Kernels
         + reduce::Kernels
+        + rng::Kernels
         + softmax::Kernels
         + update::Kernels
         + num_traits::Float

@@ -6,7 +6,7 @@
 
 mod accuracy;
 pub mod activation;
-mod compiled;
+pub(crate) mod compiled;
 pub mod convert;
 mod element;
 pub mod gemm;

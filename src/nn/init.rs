@@ -9,9 +9,12 @@ pub(crate) fn draw<T: Element>(parameter: &Parameter, rng: &mut Rng) -> Vec<T> {
     let (fan_in, fan_out) = (parameter.fan_in as f64, parameter.fan_out as f64);
     let mut values = vec![T::zero(); parameter.len()];
     let mut uniform = |bound: f64| rng.fill_uniform(&mut values, -bound, bound);
-    match parameter.init {
-        Init::Zeros => {}
-        Init::Constant(value) => values.fill(T::from_f64(value)),
+    let drawn = match parameter.init {
+        Init::Zeros => Ok(()),
+        Init::Constant(value) => {
+            values.fill(T::from_f64(value));
+            Ok(())
+        }
         Init::Uniform { low, high } => rng.fill_uniform(&mut values, low, high),
         Init::Normal { mean, std } => rng.fill_normal(&mut values, mean, std),
         Init::GlorotUniform => uniform((6.0 / (fan_in + fan_out)).sqrt()),
@@ -19,6 +22,10 @@ pub(crate) fn draw<T: Element>(parameter: &Parameter, rng: &mut Rng) -> Vec<T> {
         Init::HeUniform => uniform((6.0 / fan_in).sqrt()),
         Init::HeNormal => rng.fill_normal(&mut values, 0.0, (2.0 / fan_in).sqrt()),
         Init::PyTorch => uniform(1.0 / fan_in.sqrt()),
+    };
+    // The caller looks for NaN, and then names the parameter.
+    if drawn.is_err() {
+        values.fill(T::nan());
     }
     values
 }
