@@ -4,7 +4,7 @@
 //! never live at the same time share memory. All of them, the parameters and the gradients are flat arrays.
 
 use crate::error::{Error, Result};
-use crate::kernel::Element;
+use crate::kernel::{Element, update::AnyStep};
 use crate::tensor::AlignedBuffer;
 
 /// A buffer of a plan.
@@ -102,7 +102,7 @@ pub(crate) struct Memory<'a, T> {
     offsets: &'a [usize],
     parameters: *mut T,
     gradients: *mut T,
-    states: [*mut T; 2],
+    states: [*mut T; AnyStep::STATES],
     flat_len: usize,
     lifetime: std::marker::PhantomData<&'a mut [T]>,
 }
@@ -120,17 +120,16 @@ impl<'a, T: Element> Memory<'a, T> {
         offsets: &'a [usize],
         parameters: &'a mut AlignedBuffer<T>,
         gradients: &'a mut AlignedBuffer<T>,
-        states: &'a mut [AlignedBuffer<T>; 2],
+        states: &'a mut [AlignedBuffer<T>; AnyStep::STATES],
     ) -> Self {
         let flat_len = parameters.len();
-        let [first, second] = states;
         Self {
             arena: arena.as_mut_ptr(),
             arena_len: arena.len(),
             offsets,
             parameters: parameters.as_mut_ptr(),
             gradients: gradients.as_mut_ptr(),
-            states: [first.as_mut_ptr(), second.as_mut_ptr()],
+            states: states.each_mut().map(|state| state.as_mut_ptr()),
             flat_len,
             lifetime: std::marker::PhantomData,
         }
@@ -169,8 +168,8 @@ impl<'a, T: Element> Memory<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.arena.add(at), len) }
     }
 
-    /// Elements `start .. start + len` of parameters, gradients and both states. States that were never made are
-    /// empty.
+    /// Elements `start .. start + len` of parameters, gradients and the first `states` states; the other
+    /// states are empty.
     ///
     /// # Safety
     /// No thread reads or writes them while the slices live, but through them; `states` of them exist.
@@ -184,8 +183,7 @@ impl<'a, T: Element> Memory<'a, T> {
         FlatSlices {
             parameters: slice(self.parameters, true),
             gradients: slice(self.gradients, true),
-            first: slice(self.states[0], states > 0),
-            second: slice(self.states[1], states > 1),
+            states: std::array::from_fn(|i| slice(self.states[i], i < states)),
         }
     }
 }
@@ -194,8 +192,7 @@ impl<'a, T: Element> Memory<'a, T> {
 pub(crate) struct FlatSlices<'a, T> {
     pub parameters: &'a mut [T],
     pub gradients: &'a mut [T],
-    pub first: &'a mut [T],
-    pub second: &'a mut [T],
+    pub states: [&'a mut [T]; AnyStep::STATES],
 }
 
 #[cfg(test)]

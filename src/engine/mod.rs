@@ -25,13 +25,14 @@ pub use source::{BatchSource, TargetKind};
 use crate::context::Context;
 use crate::environment;
 use crate::error::{Error, Result};
-use crate::kernel::update::{AdamStep, MomentumStep, SgdStep};
+use crate::kernel::update::{AnyStep, Clip};
 use crate::kernel::{Element, reduce};
 use crate::parallel::Team;
 use crate::tensor::AlignedBuffer;
 use arena::Memory;
-use plan::Plan;
+use plan::{Plan, UPDATE_ELEMENTS};
 use run::Run;
+use std::sync::atomic::AtomicU64;
 
 /// What a model is trained to make small: the mean over the batch of the loss per sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,25 +55,6 @@ impl Loss {
             Self::MeanSquaredError => "mean squared error",
             Self::CrossEntropy => "cross-entropy",
             Self::BinaryCrossEntropy => "binary cross-entropy",
-        }
-    }
-}
-
-/// What the optimiser does in one step, over the flat arrays.
-#[derive(Clone, Debug)]
-pub(crate) enum Update {
-    Sgd(SgdStep),
-    Momentum { step: MomentumStep, first_step: bool },
-    Adam(AdamStep),
-}
-
-impl Update {
-    /// How many state arrays it uses.
-    pub(crate) fn states(&self) -> usize {
-        match self {
-            Self::Sgd(_) => 0,
-            Self::Momentum { .. } => 1,
-            Self::Adam(_) => 2,
         }
     }
 }
@@ -128,7 +110,8 @@ pub(crate) struct Engine<T: Element> {
     graph: Graph,
     parameters: AlignedBuffer<T>,
     gradients: AlignedBuffer<T>,
-    states: [AlignedBuffer<T>; 2],
+    /// The optimiser's, as many as it needs; the others are empty.
+    states: [AlignedBuffer<T>; AnyStep::STATES],
     arena: AlignedBuffer<T>,
     classes: Vec<u32>,
     /// The most recently used first.
@@ -139,6 +122,10 @@ pub(crate) struct Engine<T: Element> {
     poisoned: Option<(u64, String)>,
     /// Look at every gradient before each update.
     pub(crate) check_gradients: bool,
+    /// How gradients are bounded before each update.
+    pub(crate) clip: Clip,
+    /// The sum of squares of each tile of the gradients, as bits.
+    squares: Vec<AtomicU64>,
 }
 
 impl<T: Element> Engine<T> {
@@ -147,13 +134,15 @@ impl<T: Element> Engine<T> {
             context,
             parameters: AlignedBuffer::try_zeroed(graph.flat_len)?,
             gradients: AlignedBuffer::try_zeroed(0)?,
-            states: [AlignedBuffer::try_zeroed(0)?, AlignedBuffer::try_zeroed(0)?],
+            states: Default::default(),
             arena: AlignedBuffer::try_zeroed(0)?,
             classes: Vec::new(),
             plans: Vec::new(),
             steps: 0,
             poisoned: None,
             check_gradients: false,
+            clip: Clip::Off,
+            squares: Vec::new(),
             graph,
         })
     }
@@ -179,9 +168,9 @@ impl<T: Element> Engine<T> {
         self.gradients.get(parameter.range())
     }
 
-    /// An optimiser state (0: momentum or first moment, 1: second moment); `None` before the first step.
+    /// An optimiser state; `None` before the first step, and for one that the optimiser does not have.
     pub(crate) fn state(&self, parameter: &Parameter, index: usize) -> Option<&[T]> {
-        self.states[index].get(parameter.range())
+        self.states.get(index)?.get(parameter.range())
     }
 
     /// Overwrites a parameter. The caller hands finite values; with them a spoilt model is usable again once no
@@ -250,7 +239,7 @@ impl<T: Element> Engine<T> {
         task: Task,
         source: &dyn BatchSource<T>,
         indices: &[usize],
-        update: Option<&Update>,
+        update: Option<&AnyStep>,
         count_correct: bool,
     ) -> Result<Outcome<T>> {
         environment::check("run")?;
@@ -263,6 +252,9 @@ impl<T: Element> Engine<T> {
                 if state.len() < self.graph.flat_len {
                     *state = AlignedBuffer::try_zeroed(self.graph.flat_len)?;
                 }
+            }
+            if matches!(self.clip, Clip::Norm(_)) {
+                self.squares.resize_with(self.graph.flat_len.div_ceil(UPDATE_ELEMENTS), AtomicU64::default);
             }
         }
         self.classes.clear();
@@ -293,6 +285,8 @@ impl<T: Element> Engine<T> {
             classes: &self.classes,
             update,
             check_gradients: self.check_gradients,
+            clip: self.clip,
+            squares: &self.squares,
             step,
             count_correct,
         };
@@ -308,13 +302,8 @@ impl<T: Element> Engine<T> {
 
     /// Marks the model and names the first gradient, else parameter, else state of the optimiser that is not finite.
     fn poison(&mut self, step: u64) -> Error {
-        let [first, second] = &self.states;
-        let arrays = [
-            ("gradient", &self.gradients),
-            ("parameter", &self.parameters),
-            ("optimiser state", first),
-            ("optimiser state", second),
-        ];
+        let arrays = [("gradient", &self.gradients), ("parameter", &self.parameters)];
+        let arrays = arrays.into_iter().chain(self.states.iter().map(|state| ("optimiser state", state)));
         // The update watches what these arrays hold alone.
         let mut found = ("parameter", "no layer".to_owned(), 0, f64::NAN);
         'search: for (what, array) in arrays {

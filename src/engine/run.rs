@@ -4,13 +4,14 @@ use super::arena::{BufferId, Memory, Place};
 use super::graph::Graph;
 use super::plan::{BIAS_COLUMNS, BiasGradient, Phase, Plan, Product, UPDATE_ELEMENTS, Work};
 use super::source::{BatchSource, TargetKind};
-use super::{Loss, Update};
+use super::Loss;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::gemm::driver::Operands;
-use crate::kernel::{Element, activation, loss, reduce, softmax, update};
+use crate::kernel::update::{self, AnyStep, Clip};
+use crate::kernel::{Element, activation, loss, reduce, softmax};
 use crate::parallel::{Team, Tile};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// What a run needs besides its plan.
 pub(crate) struct Run<'a, T: Element> {
@@ -22,9 +23,13 @@ pub(crate) struct Run<'a, T: Element> {
     pub indices: &'a [usize],
     /// The batch's classes, if the loss takes classes.
     pub classes: &'a [u32],
-    pub update: Option<&'a Update>,
+    pub update: Option<&'a AnyStep>,
     /// Look at every gradient before the update, so that a step that fails changes nothing.
     pub check_gradients: bool,
+    /// How gradients are bounded before the update.
+    pub clip: Clip,
+    /// One for each tile of the update, if they are bounded by their norm.
+    pub squares: &'a [AtomicU64],
     /// The training step, from 1; 0 outside training.
     pub step: u64,
     /// Count the samples whose largest output is their class.
@@ -66,15 +71,18 @@ impl<T: Element> Run<'_, T> {
             correct: AtomicUsize::new(0),
             finite: AtomicBool::new(true),
         };
-        let mut mean = None;
+        let (mut mean, mut update) = (None, None);
         for phase in &self.plan.phases {
-            if matches!(phase.work, Work::Update) && self.check_gradients {
-                self.check_all_gradients()?;
+            if matches!(phase.work, Work::Update) {
+                if self.check_gradients {
+                    self.check_all_gradients()?;
+                }
+                update = self.clipped(team, phase.tiles)?;
             }
             team.phase(phase.tiles, &|tile| {
                 // SAFETY: phases run one after the other, and the tiles of each write disjoint elements, none of
                 // which another tile of the phase reads; `Plan::new` gave buffers that live together their own place.
-                unsafe { self.tile(phase, &tile, &findings) };
+                unsafe { self.tile(phase, &tile, update.as_ref(), &findings) };
             });
             match phase.work {
                 Work::Gather { input } => self.check_input(input, &findings)?,
@@ -175,7 +183,7 @@ impl<T: Element> Run<'_, T> {
     ///
     /// # Safety
     /// Every phase before is done; each tile of this phase runs once; no two run with the same member at once.
-    unsafe fn tile(&self, phase: &Phase, tile: &Tile, findings: &Findings) {
+    unsafe fn tile(&self, phase: &Phase, tile: &Tile, update: Option<&AnyStep>, findings: &Findings) {
         // Tiles that are cut by rows.
         let first = tile.index * phase.rows_per_tile;
         let rows = phase.rows_per_tile.min(self.plan.batch.saturating_sub(first));
@@ -220,7 +228,7 @@ impl<T: Element> Run<'_, T> {
                     let (y, d) = (memory.read(*output, start, len), memory.read(*d_output, start, len));
                     softmax::backward(context, y, d, memory.write(*d_input, start, len), phase.row)
                 }
-                Work::Update => self.update(tile.index, findings),
+                Work::Update => self.update(tile.index, update, findings),
             }
         };
         // Shapes and steps were checked when plan and optimiser were made: what fails here is a bug of the plan.
@@ -331,30 +339,73 @@ impl<T: Element> Run<'_, T> {
         }
     }
 
-    /// # Safety
-    /// As [`Run::tile`].
-    unsafe fn update(&self, tile: usize, findings: &Findings) -> Result<()> {
-        let Some(rule) = self.update else { return Ok(()) };
+    /// The pieces of tile `tile` of the flat arrays, start and end, without the gaps between parameters: with an epsilon
+    /// of 0, Adam would make NaN of them.
+    fn pieces(&self, tile: usize) -> impl Iterator<Item = (usize, usize)> {
         let (start, end) = (tile * UPDATE_ELEMENTS, (tile + 1) * UPDATE_ELEMENTS);
-        // Without the gaps: with an epsilon of 0, Adam would make NaN of them.
         let segments = &self.graph.segments;
         let segments = &segments[segments.partition_point(|segment| segment.end <= start)..];
-        for segment in segments.iter().take_while(|segment| segment.start < end) {
-            let (start, end) = (segment.start.max(start), segment.end.min(end));
+        let inside = segments.iter().take_while(move |segment| segment.start < end);
+        inside.map(move |segment| (segment.start.max(start), segment.end.min(end)))
+    }
+
+    /// The update with the gradients bounded. The norm is summed by tiles of `UPDATE_ELEMENTS`, in their order, so its
+    /// bits do not depend on the team.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if there is a norm and it is not finite: nothing is updated.
+    fn clipped(&self, team: &Team<'_>, tiles: usize) -> Result<Option<AnyStep>> {
+        let Some(update) = self.update else { return Ok(None) };
+        let limit = match self.clip {
+            Clip::Value(limit) => return update.clip_value(limit).map(Some),
+            Clip::Norm(limit) => limit,
+            _ => return Ok(Some(*update)),
+        };
+        team.phase(tiles, &|tile| {
+            let sum = self.tile_squares(tile.index, 1.0);
+            self.squares[tile.index].store(sum.to_bits(), Ordering::Relaxed);
+        });
+        let sums = self.squares[..tiles].iter().map(|bits| f64::from_bits(bits.load(Ordering::Relaxed)));
+        let sum = sums.fold(0.0, |total, sum| total + sum);
+        let norm = match update::other_scale(sum) {
+            None => sum.sqrt(),
+            Some(scale) => {
+                let sums = (0..tiles).map(|tile| self.tile_squares(tile, scale));
+                sums.fold(0.0, |total, sum| total + sum).sqrt() / scale
+            }
+        };
+        if !norm.is_finite() {
+            self.check_all_gradients()?;
+            let place = "all parameters".to_owned();
+            return Err(Error::NonFinite {
+                what: "gradient norm",
+                place,
+                step: self.step,
+                index: 0,
+                value: norm,
+            });
+        }
+        update.gradient_scale(update::norm_scale(norm, limit)).map(Some)
+    }
+
+    fn tile_squares(&self, tile: usize, scale: f64) -> f64 {
+        let mut sum = 0.0;
+        for (start, end) in self.pieces(tile) {
+            // SAFETY: nobody writes gradients while they are summed, before the update.
+            let gradients = unsafe { self.memory.flat(start, end - start, 0) }.gradients;
+            sum += update::sum_squares(self.context, gradients, scale);
+        }
+        sum
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn update(&self, tile: usize, update: Option<&AnyStep>, findings: &Findings) -> Result<()> {
+        let Some(update) = update else { return Ok(()) };
+        for (start, end) in self.pieces(tile) {
             // SAFETY: the chunk is this tile's alone.
-            let flat = unsafe { self.memory.flat(start, end - start, rule.states()) };
-            let finite = match rule {
-                Update::Sgd(step) => update::sgd(self.context, step, flat.parameters, flat.gradients)?,
-                Update::Momentum { step, first_step } => {
-                    let (p, g) = (flat.parameters, &*flat.gradients);
-                    update::momentum(self.context, step, p, g, flat.first, *first_step)?
-                }
-                Update::Adam(step) => {
-                    let (p, g) = (flat.parameters, &*flat.gradients);
-                    update::adam(self.context, step, p, g, flat.first, flat.second)?
-                }
-            };
-            if !finite {
+            let flat = unsafe { self.memory.flat(start, end - start, update.states()) };
+            if !update.run(self.context, flat.parameters, flat.gradients, flat.states)? {
                 findings.finite.store(false, Ordering::Relaxed);
             }
         }

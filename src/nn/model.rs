@@ -6,7 +6,7 @@ use crate::engine::{BatchSource, Engine, Graph, Loss, Parameter, TargetKind, Tas
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, reduce};
-use crate::optim::Optimizer;
+use crate::optim::{Clip, Optimizer};
 use crate::parallel::{self, Team};
 use crate::rng::{Rng, purpose};
 use crate::tensor::Tensor;
@@ -104,6 +104,17 @@ impl<T: Element> Model<T> {
         self.engine.check_gradients = on;
     }
 
+    /// Bounds the gradients before each update: [`Clip::Off`] by default. With [`Clip::Norm`] a gradient that is NaN or
+    /// infinite is an error before anything is updated.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the limit is not above 0.
+    pub fn clip_gradients(&mut self, clip: Clip) -> Result<()> {
+        clip.check("clip_gradients")?;
+        self.engine.clip = clip;
+        Ok(())
+    }
+
     /// The instruction set and the parallelism.
     pub fn context(&self) -> Context {
         *self.engine.context()
@@ -185,7 +196,8 @@ impl<T: Element> Model<T> {
         read(parameter, self.engine.gradients(parameter).ok_or(missing)?)
     }
 
-    /// State `index` of the optimiser for a parameter: 0 is the momentum or Adam's first moment, 1 its second.
+    /// State `index` of the optimiser for a parameter, in the order in which its function in
+    /// [`kernel::update`](crate::kernel::update) takes them: of Adam 0 is the first moment, 1 the second.
     ///
     /// # Errors
     /// [`Error::Argument`] lists the names there are; [`Error::State`] if there is no such state.
@@ -193,8 +205,7 @@ impl<T: Element> Model<T> {
         let (_, parameter) = self.find("optimizer_state", name)?;
         let missing =
             Error::State { operation: "optimizer_state", what: "the optimiser has no such state yet" };
-        let state = if index < 2 { self.engine.state(parameter, index) } else { None };
-        read(parameter, state.ok_or(missing)?)
+        read(parameter, self.engine.state(parameter, index).ok_or(missing)?)
     }
 
     fn check_features(&self, operation: &'static str, source: &dyn BatchSource<T>) -> Result<()> {

@@ -1,69 +1,28 @@
 //! Optimisers: PyTorch's formulas, names and defaults.
+//!
+//! ```text
+//!              state arrays                                      from
+//!   Sgd        0; 1 with momentum                                torch.optim.SGD
+//!   Adagrad    1                                                 torch.optim.Adagrad
+//!   RmsProp    1; one more with momentum, one more if centered   torch.optim.RMSprop
+//!   Adadelta   2                                                 torch.optim.Adadelta
+//!   Adam       2; 3 for AMSGrad                                  torch.optim.Adam
+//!   AdamW      2; 3 for AMSGrad                                  torch.optim.AdamW
+//!   Adamax     2                                                 torch.optim.Adamax
+//!   NAdam      2                                                 torch.optim.NAdam
+//!   RAdam      2                                                 torch.optim.RAdam
+//!   Lion       1                                                 Chen et al. 2023
+//! ```
+//!
+//! All take an L2 penalty or decoupled weight decay, an L1 penalty, and can maximise; [`Clip`] bounds the gradients. Their
+//! steps run on any slices too: [`kernel::update`](crate::kernel::update).
 
-use crate::engine::Update;
+pub use crate::kernel::update::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Lion, NAdam, RAdam, RmsProp, Sgd,
+};
+
 use crate::error::Result;
-use crate::kernel::update::{AdamStep, MomentumStep, SgdStep};
-
-/// Stochastic gradient descent, with momentum if asked for.
-///
-/// ```text
-/// g = g + weight_decay * p
-/// b = momentum * b + (1 - dampening) * g           (first step: b = g)
-/// p = p - learning_rate * (nesterov ? g + momentum * b : b)
-/// ```
-///
-/// Without momentum b is g. Source: the PyTorch documentation of `torch.optim.SGD`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sgd {
-    /// The step size.
-    pub learning_rate: f64,
-    /// How much of the last step is kept; 0 switches momentum off.
-    pub momentum: f64,
-    /// How much of the gradient is left out of the momentum.
-    pub dampening: f64,
-    /// Look ahead along the momentum.
-    pub nesterov: bool,
-    /// L2 penalty.
-    pub weight_decay: f64,
-}
-
-impl Default for Sgd {
-    /// Learning rate 1e-3, all else 0, as in PyTorch.
-    fn default() -> Self {
-        Self { learning_rate: 1e-3, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0 }
-    }
-}
-
-/// Adam (Kingma and Ba 2015).
-///
-/// ```text
-/// g = g + weight_decay * p
-/// m = beta1 * m + (1 - beta1) * g
-/// v = beta2 * v + (1 - beta2) * g^2
-/// p = p - learning_rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
-/// ```
-///
-/// Source: the PyTorch documentation of `torch.optim.Adam`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adam {
-    /// The step size.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// L2 penalty.
-    pub weight_decay: f64,
-}
-
-impl Default for Adam {
-    /// Learning rate 1e-3, betas 0.9 and 0.999, epsilon 1e-8, no weight decay, as in PyTorch.
-    fn default() -> Self {
-        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
-    }
-}
+use crate::kernel::update::AnyStep;
 
 /// An optimiser with its options.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,13 +30,47 @@ impl Default for Adam {
 pub enum Optimizer {
     /// Stochastic gradient descent.
     Sgd(Sgd),
-    /// Adam.
+    /// Adagrad.
+    Adagrad(Adagrad),
+    /// RMSprop.
+    RmsProp(RmsProp),
+    /// Adadelta.
+    Adadelta(Adadelta),
+    /// Adam, or AMSGrad.
     Adam(Adam),
+    /// Adam with decoupled weight decay.
+    AdamW(AdamW),
+    /// Adam with the infinity norm.
+    Adamax(Adamax),
+    /// Adam with Nesterov's momentum.
+    NAdam(NAdam),
+    /// Adam, rectified.
+    RAdam(RAdam),
+    /// Lion.
+    Lion(Lion),
 }
 
 impl From<Sgd> for Optimizer {
     fn from(options: Sgd) -> Self {
         Self::Sgd(options)
+    }
+}
+
+impl From<Adagrad> for Optimizer {
+    fn from(options: Adagrad) -> Self {
+        Self::Adagrad(options)
+    }
+}
+
+impl From<RmsProp> for Optimizer {
+    fn from(options: RmsProp) -> Self {
+        Self::RmsProp(options)
+    }
+}
+
+impl From<Adadelta> for Optimizer {
+    fn from(options: Adadelta) -> Self {
+        Self::Adadelta(options)
     }
 }
 
@@ -87,50 +80,84 @@ impl From<Adam> for Optimizer {
     }
 }
 
+impl From<AdamW> for Optimizer {
+    fn from(options: AdamW) -> Self {
+        Self::AdamW(options)
+    }
+}
+
+impl From<Adamax> for Optimizer {
+    fn from(options: Adamax) -> Self {
+        Self::Adamax(options)
+    }
+}
+
+impl From<NAdam> for Optimizer {
+    fn from(options: NAdam) -> Self {
+        Self::NAdam(options)
+    }
+}
+
+impl From<RAdam> for Optimizer {
+    fn from(options: RAdam) -> Self {
+        Self::RAdam(options)
+    }
+}
+
+impl From<Lion> for Optimizer {
+    fn from(options: Lion) -> Self {
+        Self::Lion(options)
+    }
+}
+
 impl Optimizer {
     /// The step size.
     pub fn learning_rate(&self) -> f64 {
         match self {
             Self::Sgd(options) => options.learning_rate,
+            Self::Adagrad(options) => options.learning_rate,
+            Self::RmsProp(options) => options.learning_rate,
+            Self::Adadelta(options) => options.learning_rate,
             Self::Adam(options) => options.learning_rate,
+            Self::AdamW(options) => options.learning_rate,
+            Self::Adamax(options) => options.learning_rate,
+            Self::NAdam(options) => options.learning_rate,
+            Self::RAdam(options) => options.learning_rate,
+            Self::Lion(options) => options.learning_rate,
         }
     }
 
     pub(crate) fn set_learning_rate(&mut self, value: f64) {
         match self {
             Self::Sgd(options) => options.learning_rate = value,
+            Self::Adagrad(options) => options.learning_rate = value,
+            Self::RmsProp(options) => options.learning_rate = value,
+            Self::Adadelta(options) => options.learning_rate = value,
             Self::Adam(options) => options.learning_rate = value,
+            Self::AdamW(options) => options.learning_rate = value,
+            Self::Adamax(options) => options.learning_rate = value,
+            Self::NAdam(options) => options.learning_rate = value,
+            Self::RAdam(options) => options.learning_rate = value,
+            Self::Lion(options) => options.learning_rate = value,
         }
     }
 
-    /// The update of step `step`, counted from 1.
+    /// The update of step `number`, counted from 1.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if an option is out of its range.
-    pub(crate) fn update(&self, step: u64) -> Result<Update> {
-        Ok(match *self {
-            // Nesterov's variant without momentum goes on to where it is refused.
-            Self::Sgd(o) if o.momentum == 0.0 && !o.nesterov => {
-                Update::Sgd(SgdStep::new(o.learning_rate, o.weight_decay)?)
-            }
-            Self::Sgd(o) => Update::Momentum {
-                step: MomentumStep::new(
-                    o.learning_rate,
-                    o.momentum,
-                    o.dampening,
-                    o.nesterov,
-                    o.weight_decay,
-                )?,
-                first_step: step == 1,
-            },
-            Self::Adam(o) => Update::Adam(AdamStep::new(
-                o.learning_rate,
-                o.beta1,
-                o.beta2,
-                o.epsilon,
-                o.weight_decay,
-                step,
-            )?),
+    pub(crate) fn update(&self, number: u64) -> Result<AnyStep> {
+        Ok(match self {
+            Self::Sgd(options) => AnyStep::Sgd(options.step(number)?),
+            Self::Adagrad(options) => AnyStep::Adagrad(options.step(number)?),
+            Self::RmsProp(options) => AnyStep::RmsProp(options.step(number)?),
+            Self::Adadelta(options) => AnyStep::Adadelta(options.step(number)?),
+            Self::Adam(options) => AnyStep::Adam(options.step(number)?),
+            Self::AdamW(options) => AnyStep::Adam(options.step(number)?),
+            Self::Adamax(options) => AnyStep::Adamax(options.step(number)?),
+            Self::NAdam(options) => AnyStep::NAdam(options.step(number)?),
+            Self::RAdam(options) => AnyStep::Adam(options.step(number)?),
+            Self::Lion(options) => AnyStep::Lion(options.step(number)?),
         })
     }
 }
