@@ -85,7 +85,7 @@ fn every_optimiser_learns_with_the_same_bits_on_any_number_of_threads() {
             (before, model.evaluate(&data).unwrap().loss, parameters(&model))
         };
         let (before, after, alone) = train(1);
-        assert!(after < 0.97 * before, "{}: {before} to {after}", case.name);
+        assert!(after < 0.99 * before, "{}: {before} to {after}", case.name);
         let (_, _, together) = train(4);
         assert!(alone == together, "{}: the threads show", case.name);
     }
