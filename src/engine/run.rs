@@ -8,6 +8,7 @@ use super::Loss;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::gemm::driver::Operands;
+use crate::kernel::loss::{CrossEntropy, Rows};
 use crate::kernel::update::{self, AnyStep, Clip};
 use crate::kernel::{Element, activation, loss, reduce, softmax};
 use crate::parallel::{Team, Tile};
@@ -303,7 +304,7 @@ impl<T: Element> Run<'_, T> {
             findings.output.fetch_min(first * width + index, Ordering::Relaxed);
         }
         // The gradient of the mean over the batch.
-        let scale = T::one() / T::from_f64(self.plan.batch as f64);
+        let batch = Rows::scaled(width, 1.0 / self.plan.batch as f64);
         let Some(kind) = self.plan.loss else { return Ok(()) };
         let Some(targets) = targets else {
             let classes = &self.classes[first..first + rows];
@@ -316,27 +317,22 @@ impl<T: Element> Run<'_, T> {
                     findings.correct.fetch_add(correct, Ordering::Relaxed);
                 }
             }
-            return match d {
-                Some(d) => loss::cross_entropy_classes(context, y, classes, width, scale, losses, d),
-                None => loss::cross_entropy_classes_forward(context, y, classes, width, losses),
-            };
+            let options = CrossEntropy::default();
+            loss::cross_entropy_classes(context, y, classes, &options, batch, losses, d)?;
+            return Ok(());
         };
         self.source.gather_values(context, &self.indices[first..first + rows], targets);
         let t = &*targets;
-        match (kind, d) {
-            (Loss::MeanSquaredError, Some(d)) => {
-                loss::mean_squared_error(context, y, t, width, scale, losses, d)
+        match kind {
+            Loss::MeanSquaredError => loss::mean_squared_error(context, y, t, batch, losses, d)?,
+            Loss::CrossEntropy => {
+                loss::cross_entropy_soft(context, y, t, &CrossEntropy::default(), batch, losses, d)?
             }
-            (Loss::MeanSquaredError, None) => loss::mean_squared_error_forward(context, y, t, width, losses),
-            (Loss::CrossEntropy, Some(d)) => loss::cross_entropy_soft(context, y, t, width, scale, losses, d),
-            (Loss::CrossEntropy, None) => loss::cross_entropy_soft_forward(context, y, t, width, losses),
-            (Loss::BinaryCrossEntropy, Some(d)) => {
-                loss::binary_cross_entropy_logits(context, y, t, width, scale, losses, d)
+            Loss::BinaryCrossEntropy => {
+                loss::binary_cross_entropy_logits(context, y, t, None, batch, losses, d)?
             }
-            (Loss::BinaryCrossEntropy, None) => {
-                loss::binary_cross_entropy_logits_forward(context, y, t, width, losses)
-            }
-        }
+        };
+        Ok(())
     }
 
     /// The pieces of tile `tile` of the flat arrays, start and end, without the gaps between parameters: with an epsilon
