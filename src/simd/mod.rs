@@ -18,6 +18,8 @@
 
 pub mod cache;
 pub mod isa;
+// The exhaustive runs compile the crate a second time, with plain scalars in place of the lowest tier.
+#[cfg_attr(gemmule_twin, path = "../../benches/exhaustive/twin/scalar.rs")]
 pub mod portable;
 pub mod transpose;
 
@@ -307,7 +309,7 @@ impl Selected {
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            Token::Portable(token) => kernel.run(token),
+            Token::Portable(token) => token.call(kernel),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the token proves that the CPU has the features.
             Token::Avx2(token) => unsafe { avx2::run(token, kernel) },

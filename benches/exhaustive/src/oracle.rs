@@ -1,0 +1,349 @@
+//! The oracle: every function in f64, from `core-math` and from nothing of the crate.
+//!
+//! core-math's f64 functions are correctly rounded, so a function that is one of them has an error of half an ULP of f64:
+//! 2^-30 ULP of f32. The others are formulas of a few such roundings, arranged so that nothing cancels where an ULP
+//! of the result is what counts; [`Row::roundings`] counts them. Each adds at most 2^-53 to the relative error, which is
+//! 2^-29 ULP of f32. Where an argument of exp or erfc is itself rounded, that error is multiplied: these arguments
+//! are sums of two f64 ([`Double`]).
+
+use crate::double::Double;
+use core_math as cr;
+
+/// What an error is measured in.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Unit {
+    /// The distance of the f32 around the exact result, 2^-149 for subnormal ones.
+    Ulp,
+    /// The same, but at least 2^-24 times the largest |f'|, which is given: a derivative near its root.
+    OrShareOf(f64),
+}
+
+/// A function's oracle.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// The name in the list of functions.
+    pub name: &'static str,
+    /// The function.
+    pub exact: fn(f64) -> f64,
+    /// What its error is measured in.
+    pub unit: Unit,
+    /// The largest error that the project allows itself.
+    pub allowed: f64,
+    /// How many roundings of f64 the oracle's result has suffered, at most.
+    pub roundings: u32,
+    /// Inputs outside count for the bits alone: what is computed from an output, outside the outputs' range.
+    pub domain: (f64, f64),
+}
+
+impl Row {
+    const fn ulp(name: &'static str, exact: fn(f64) -> f64, allowed: f64, roundings: u32) -> Self {
+        Self { name, exact, unit: Unit::Ulp, allowed, roundings, domain: (f64::NEG_INFINITY, f64::INFINITY) }
+    }
+
+    const fn derivative(name: &'static str, exact: fn(f64) -> f64, largest: f64, roundings: u32) -> Self {
+        let domain = (f64::NEG_INFINITY, f64::INFINITY);
+        Self { name, exact, unit: Unit::OrShareOf(largest), allowed: 2.0, roundings, domain }
+    }
+
+    const fn of_outputs(self, low: f64, high: f64) -> Self {
+        Self { domain: (low, high), ..self }
+    }
+
+    /// The oracle's own error, at most, in ULP of f32.
+    pub fn bound(&self) -> f64 {
+        f64::from(self.roundings) / f64::from(1 << 29)
+    }
+}
+
+/// The row of a function.
+pub fn find(name: &str) -> Option<Row> {
+    ROWS.into_iter().find(|row| row.name == name)
+}
+
+#[rustfmt::skip]
+pub const ROWS: [Row; 55] = [
+    Row::ulp("exp", cr::exp, 1.0, 1),
+    Row::ulp("exp_m1", cr::expm1, 1.5, 1),
+    Row::ulp("ln", cr::log, 1.0, 1),
+    Row::ulp("ln_1p", cr::log1p, 1.5, 1),
+    Row::ulp("sqrt", f64::sqrt, 0.5, 1),
+    Row::ulp("rsqrt", cr::rsqrt, 1.0, 1),
+    Row::ulp("sin", cr::sin, 2.0, 1),
+    Row::ulp("cos", cr::cos, 2.0, 1),
+    Row::ulp("erf", cr::erf, 1.5, 1),
+    Row::ulp("sigmoid", sigmoid, 1.5, 3),
+    Row::ulp("tanh", cr::tanh, 1.5, 1),
+    Row::ulp("identity", identity, 0.0, 0),
+    Row::ulp("exponential", cr::exp, 1.0, 1),
+    Row::ulp("relu", relu, 0.0, 0),
+    Row::ulp("relu6", relu6, 0.0, 0),
+    Row::ulp("leaky_relu", leaky_relu, 0.5, 1),
+    Row::ulp("elu", elu, 2.0, 1),
+    Row::ulp("selu", selu, 2.0, 3),
+    Row::ulp("celu", elu, 2.0, 1),
+    Row::ulp("softplus", softplus, 2.0, 4),
+    Row::ulp("softsign", softsign, 2.0, 2),
+    Row::ulp("hard_sigmoid", hard_sigmoid, 2.0, 2),
+    Row::ulp("hard_swish", hard_swish, 2.0, 3),
+    Row::ulp("silu", silu, 2.0, 4),
+    Row::ulp("gelu", gelu, 2.0, 6),
+    Row::ulp("gelu_tanh", gelu_tanh, 2.0, 6),
+    Row::ulp("mish", mish, 2.0, 9),
+    Row::derivative("identity derivative", one, 1.0, 0),
+    Row::derivative("relu derivative", step, 1.0, 0),
+    Row::derivative("relu6 derivative", relu6_d, 1.0, 0),
+    Row::derivative("leaky_relu derivative", leaky_relu_d, 1.0, 1),
+    Row::derivative("softplus derivative", sigmoid, 1.0, 3),
+    Row::derivative("softsign derivative", softsign_d, 1.0, 3),
+    Row::derivative("hard_sigmoid derivative", hard_sigmoid_d, 1.0 / 6.0, 1),
+    Row::derivative("hard_swish derivative", hard_swish_d, 1.5, 2),
+    Row::derivative("elu derivative", elu_d, 1.0, 1),
+    Row::derivative("selu derivative", selu_d, SELU_SCALE * SELU_ALPHA, 3),
+    Row::derivative("celu derivative", elu_d, 1.0, 1),
+    Row::derivative("silu derivative", silu_d, 1.099_839, 8),
+    Row::derivative("gelu derivative", gelu_d, 1.128_904, 8),
+    Row::derivative("gelu_tanh derivative", gelu_tanh_d, 1.128_993, 16),
+    Row::derivative("mish derivative", mish_d, 1.088_498, 16),
+    // From the output y: the formula in y is what is measured.
+    Row::ulp("exponential derivative", identity, 0.0, 0).of_outputs(0.0, f64::INFINITY),
+    Row::derivative("sigmoid derivative", sigmoid_from_output, 0.25, 2).of_outputs(0.0, 1.0),
+    Row::derivative("tanh derivative", tanh_from_output, 1.0, 2).of_outputs(-1.0, 1.0),
+    Row::derivative("relu derivative from output", step, 1.0, 0).of_outputs(0.0, f64::INFINITY),
+    Row::derivative("relu6 derivative from output", relu6_d, 1.0, 0).of_outputs(0.0, 6.0),
+    Row::derivative("leaky_relu derivative from output", leaky_relu_d, 1.0, 1),
+    Row::derivative("softplus derivative from output", softplus_from_output, 1.0, 1).of_outputs(0.0, f64::INFINITY),
+    Row::derivative("softsign derivative from output", softsign_from_output, 1.0, 2).of_outputs(-1.0, 1.0),
+    Row::derivative("hard_sigmoid derivative from output", hard_sigmoid_from_output, 1.0 / 6.0, 1).of_outputs(0.0, 1.0),
+    Row::derivative("elu derivative from output", elu_from_output, 1.0, 1).of_outputs(-1.0, f64::INFINITY),
+    Row::derivative("selu derivative from output", selu_from_output, SELU_SCALE * SELU_ALPHA, 2)
+        .of_outputs(-SELU_SCALE * SELU_ALPHA, f64::INFINITY),
+    Row::derivative("celu derivative from output", elu_from_output, 1.0, 1).of_outputs(-1.0, f64::INFINITY),
+    Row::ulp("exponential derivative from output", identity, 0.0, 0).of_outputs(0.0, f64::INFINITY),
+];
+
+// Klambauer et al., Self-Normalizing Neural Networks, 2017, to the last digit of f64.
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+/// The slope of leaky ReLU below zero, as f32 holds it.
+const SLOPE: f64 = 0.01_f32 as f64;
+/// sqrt(1/2), 1 / sqrt(2 pi), 2 sqrt(2 / pi) and the coefficient of GELU's tanh form, in two parts.
+const SQRT_HALF: Double = Double::new(std::f64::consts::FRAC_1_SQRT_2, -4.833_646_656_726_457e-17);
+const NORMAL: f64 = 0.398_942_280_401_432_7;
+const TWO_SQRT_2_PI: Double = Double::new(1.595_769_121_605_730_8, -9.969_308_809_110_92e-17);
+const CUBIC: Double = Double::new(0.044_715, 2.196_021_142_708_559_5e-18);
+
+fn identity(x: f64) -> f64 {
+    x
+}
+
+fn one(x: f64) -> f64 {
+    if x.is_nan() { x } else { 1.0 }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    let e = cr::exp(-x.abs());
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+fn relu6(x: f64) -> f64 {
+    if x > 6.0 { 6.0 } else { relu(x) }
+}
+
+fn step(x: f64) -> f64 {
+    if x.is_nan() { x } else { f64::from(x > 0.0) }
+}
+
+fn relu6_d(x: f64) -> f64 {
+    if x.is_nan() { x } else { f64::from(x > 0.0 && x < 6.0) }
+}
+
+fn leaky_relu(x: f64) -> f64 {
+    if x < 0.0 { SLOPE * x } else { x }
+}
+
+fn leaky_relu_d(x: f64) -> f64 {
+    if x > 0.0 || x.is_nan() { one(x) } else { SLOPE }
+}
+
+fn elu(x: f64) -> f64 {
+    if x < 0.0 { cr::expm1(x) } else { x }
+}
+
+fn elu_d(x: f64) -> f64 {
+    if x < 0.0 { cr::exp(x) } else { one(x) }
+}
+
+fn elu_from_output(y: f64) -> f64 {
+    if y < 0.0 { y + 1.0 } else { one(y) }
+}
+
+fn selu(x: f64) -> f64 {
+    if x < 0.0 { (SELU_SCALE * SELU_ALPHA) * cr::expm1(x) } else { SELU_SCALE * x }
+}
+
+fn selu_d(x: f64) -> f64 {
+    if x > 0.0 || x.is_nan() { SELU_SCALE * one(x) } else { (SELU_SCALE * SELU_ALPHA) * cr::exp(x) }
+}
+
+fn selu_from_output(y: f64) -> f64 {
+    if y > 0.0 || y.is_nan() { SELU_SCALE * one(y) } else { SELU_SCALE.mul_add(SELU_ALPHA, y) }
+}
+
+fn softplus(x: f64) -> f64 {
+    let tail = cr::log1p(cr::exp(-x.abs()));
+    if x > 0.0 { x + tail } else { tail + 0.0 * one(x) }
+}
+
+fn softplus_from_output(y: f64) -> f64 {
+    -cr::expm1(-y)
+}
+
+fn softsign(x: f64) -> f64 {
+    if x.is_infinite() { x.signum() } else { x / (1.0 + x.abs()) }
+}
+
+fn softsign_d(x: f64) -> f64 {
+    let denominator = 1.0 + x.abs();
+    1.0 / (denominator * denominator)
+}
+
+fn softsign_from_output(y: f64) -> f64 {
+    let rest = 1.0 - y.abs();
+    rest * rest
+}
+
+fn hard_sigmoid(x: f64) -> f64 {
+    if x <= -3.0 {
+        0.0
+    } else if x >= 3.0 {
+        1.0
+    } else {
+        (x + 3.0) / 6.0
+    }
+}
+
+fn hard_sigmoid_d(x: f64) -> f64 {
+    if x.is_nan() { x } else { f64::from(x > -3.0 && x < 3.0) / 6.0 }
+}
+
+fn hard_sigmoid_from_output(y: f64) -> f64 {
+    if y.is_nan() { y } else { f64::from(y > 0.0 && y < 1.0) / 6.0 }
+}
+
+fn hard_swish(x: f64) -> f64 {
+    if x <= -3.0 {
+        0.0
+    } else if x >= 3.0 {
+        x
+    } else {
+        x * (x + 3.0) / 6.0
+    }
+}
+
+fn hard_swish_d(x: f64) -> f64 {
+    if x <= -3.0 {
+        0.0
+    } else if x >= 3.0 {
+        1.0
+    } else {
+        (2.0 * x + 3.0) / 6.0
+    }
+}
+
+fn silu(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY { -0.0 } else { x * sigmoid(x) }
+}
+
+/// s (1 + x (1 - s)), where 1 - s is the sigmoid of -x.
+fn silu_d(x: f64) -> f64 {
+    if x.is_infinite() {
+        return f64::from(x > 0.0);
+    }
+    sigmoid(x) * x.mul_add(sigmoid(-x), 1.0)
+}
+
+/// The normal distribution, erfc(-x / sqrt(2)) / 2: the tail below keeps its relative error.
+fn normal_distribution(x: f64) -> f64 {
+    let argument = SQRT_HALF.times(-x);
+    // erfc' = -2 / sqrt(pi) exp(-t^2), and t^2 is x^2 / 2, which is exact.
+    let slope = std::f64::consts::FRAC_2_SQRT_PI * cr::exp(-0.5 * x * x);
+    0.5 * (-slope).mul_add(argument.low, cr::erfc(argument.high))
+}
+
+fn gelu(x: f64) -> f64 {
+    if x.is_infinite() {
+        return if x > 0.0 { x } else { -0.0 };
+    }
+    x * normal_distribution(x)
+}
+
+fn gelu_d(x: f64) -> f64 {
+    if x.is_infinite() {
+        return f64::from(x > 0.0);
+    }
+    (x * NORMAL).mul_add(cr::exp(-0.5 * x * x), normal_distribution(x))
+}
+
+/// sigmoid(u) and sigmoid(-u) for u = 2 sqrt(2 / pi) (x + 0.044715 x^3): (1 + tanh(u / 2)) / 2 without cancellation.
+fn gelu_tanh_sigmoids(x: f64) -> (f64, f64) {
+    let inner = CUBIC.times_double(Double::product(x, x)).plus(1.0);
+    let u = TWO_SQRT_2_PI.times_double(inner).times(x);
+    // exp(-|u|), where u.low is added at last.
+    let e = cr::exp(-u.high.abs());
+    let e = (-e).mul_add(u.low * u.high.signum(), e);
+    let (small, large) = (e / (1.0 + e), 1.0 / (1.0 + e));
+    if x < 0.0 { (small, large) } else { (large, small) }
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    if x.is_infinite() {
+        return if x > 0.0 { x } else { -0.0 };
+    }
+    x * gelu_tanh_sigmoids(x).0
+}
+
+fn gelu_tanh_d(x: f64) -> f64 {
+    if x.is_infinite() {
+        return f64::from(x > 0.0);
+    }
+    let (s, rest) = gelu_tanh_sigmoids(x);
+    let slope = TWO_SQRT_2_PI.high * (3.0 * CUBIC.high * x).mul_add(x, 1.0);
+    (x * s * rest).mul_add(slope, s)
+}
+
+/// n = e^x (e^x + 2): tanh(softplus(x)) is n / (n + 2). Returns it and 2 / (n + 2), which is 1 minus it.
+fn mish_parts(x: f64) -> (f64, f64) {
+    if x > 0.0 {
+        let e = cr::exp(-x);
+        let (head, tail) = (2.0_f64.mul_add(e, 1.0), 2.0 * e * e);
+        (head / (head + tail), tail / (head + tail))
+    } else {
+        let e = cr::exp(x);
+        let n = e * (e + 2.0);
+        (n / (n + 2.0), 2.0 / (n + 2.0))
+    }
+}
+
+fn mish(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY { -0.0 } else { x * mish_parts(x).0 }
+}
+
+fn mish_d(x: f64) -> f64 {
+    if x.is_infinite() {
+        return f64::from(x > 0.0);
+    }
+    let (t, rest) = mish_parts(x);
+    (x * sigmoid(x) * rest).mul_add(1.0 + t, t)
+}
+
+fn sigmoid_from_output(y: f64) -> f64 {
+    y * (1.0 - y)
+}
+
+fn tanh_from_output(y: f64) -> f64 {
+    (1.0 - y) * (1.0 + y)
+}

@@ -1,0 +1,253 @@
+//! The scalar twin: every vector operation as a loop over the lanes, in plain Rust, with fused multiply-add.
+//!
+//! Stands in for `src/simd/portable.rs` where the crate is compiled as `gemmule-twin`, so that each kernel body runs a
+//! further time on operations that share no line with those of AVX-512, AVX2 and NEON: what the standard library
+//! defines for a single f32. The compiler may put lanes side by side again; that cannot change a bit.
+
+use super::{Bits, Isa, Kernel, Mask, Simd, Vector, transpose};
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// Needs nothing of the CPU.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type F32 = F32x16;
+    type F64 = F64x8;
+    const ISA: Isa = Isa::Portable;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("fma") {
+            // SAFETY: the CPU has the feature.
+            return unsafe { run_with_fma(self, kernel) };
+        }
+        run(self, kernel)
+    }
+    #[inline(always)]
+    fn prefetch<const FAR: bool>(self, _: *const u8) {}
+}
+
+#[inline(never)]
+fn run<K: Kernel>(token: Portable, kernel: K) -> K::Output {
+    kernel.run(token)
+}
+
+/// The same bits: `f32::mul_add` is one instruction here, and a call of the C library elsewhere.
+///
+/// # Safety
+/// The CPU has the feature.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "fma")]
+unsafe fn run_with_fma<K: Kernel>(token: Portable, kernel: K) -> K::Output {
+    kernel.run(token)
+}
+
+/// 16 lanes of f32.
+#[derive(Clone, Copy)]
+pub struct F32x16([f32; 16]);
+/// 8 lanes of f64.
+#[derive(Clone, Copy)]
+pub struct F64x8([f64; 8]);
+/// 16 lanes of u32.
+#[derive(Clone, Copy)]
+pub struct U32x16([u32; 16]);
+/// 8 lanes of u64.
+#[derive(Clone, Copy)]
+pub struct U64x8([u64; 8]);
+/// The truth values of an [`F32x16`].
+#[derive(Clone, Copy)]
+pub struct M32x16([bool; 16]);
+/// The truth values of an [`F64x8`].
+#[derive(Clone, Copy)]
+pub struct M64x8([bool; 8]);
+
+/// `[value; lanes]` where `value` says what lane `i` holds: a loop, not a closure, which might not be inlined.
+macro_rules! lanes {
+    ($zero:expr, $lanes:literal, $i:ident => $value:expr) => {{
+        let mut out = [$zero; $lanes];
+        let mut $i = 0;
+        while $i < $lanes {
+            out[$i] = $value;
+            $i += 1;
+        }
+        out
+    }};
+}
+
+macro_rules! operator {
+    ($vector:ident, $lanes:literal, $trait:ident, $method:ident) => {
+        impl $trait for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Self(lanes!(0.0, $lanes, i => $trait::$method(self.0[i], other.0[i])))
+            }
+        }
+    };
+}
+
+macro_rules! float {
+    ($vector:ident, $elem:ty, $lanes:literal, $mask:ident, $bits:ident, $uint:ty) => {
+        operator!($vector, $lanes, Add, add);
+        operator!($vector, $lanes, Sub, sub);
+        operator!($vector, $lanes, Mul, mul);
+        operator!($vector, $lanes, Div, div);
+
+        impl Neg for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                Self(lanes!(0.0, $lanes, i => -self.0[i]))
+            }
+        }
+
+        impl Mask for $mask {
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                Self(lanes!(false, $lanes, i => self.0[i] && other.0[i]))
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                Self(lanes!(false, $lanes, i => self.0[i] || other.0[i]))
+            }
+            #[inline(always)]
+            fn not(self) -> Self {
+                Self(lanes!(false, $lanes, i => !self.0[i]))
+            }
+            #[inline(always)]
+            fn any(self) -> bool {
+                self.0 != [false; $lanes]
+            }
+        }
+
+        impl Vector<$elem, Portable> for $vector {
+            type Mask = $mask;
+            type Bits = $bits;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(_: Portable, value: $elem) -> Self {
+                Self([value; $lanes])
+            }
+            #[inline(always)]
+            unsafe fn load_ptr(_: Portable, source: *const $elem) -> Self {
+                // SAFETY: the caller vouches for LANES elements; an array has their alignment.
+                Self(unsafe { source.cast::<[$elem; $lanes]>().read() })
+            }
+            #[inline(always)]
+            unsafe fn load_first_ptr(_: Portable, source: *const $elem, count: usize) -> Self {
+                let mut lanes = [0.0; $lanes];
+                // SAFETY: the caller vouches for `count` elements, and they fit in LANES.
+                unsafe { source.copy_to_nonoverlapping(lanes.as_mut_ptr(), count) };
+                Self(lanes)
+            }
+            #[inline(always)]
+            unsafe fn store_ptr(self, target: *mut $elem) {
+                // SAFETY: the caller vouches for LANES elements; an array has their alignment.
+                unsafe { target.cast::<[$elem; $lanes]>().write(self.0) }
+            }
+            #[inline(always)]
+            unsafe fn store_first_ptr(self, target: *mut $elem, count: usize) {
+                // SAFETY: the caller vouches for `count` elements, and LANES has as many.
+                unsafe { target.copy_from_nonoverlapping(self.0.as_ptr(), count) }
+            }
+            #[inline(always)]
+            unsafe fn transpose_ptr(
+                _: Portable,
+                source: *const $elem,
+                source_stride: isize,
+                target: *mut $elem,
+                target_stride: usize,
+            ) {
+                // SAFETY: passed on.
+                unsafe { transpose::any::<$elem, $lanes>(source, source_stride, target, target_stride) }
+            }
+            #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                Self(lanes!(0.0, $lanes, i => self.0[i].mul_add(factor.0[i], addend.0[i])))
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                Self(lanes!(0.0, $lanes, i => self.0[i].sqrt()))
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                Self(lanes!(0.0, $lanes, i => self.0[i].abs()))
+            }
+            #[inline(always)]
+            fn max_or_other(self, other: Self) -> Self {
+                Self(lanes!(0.0, $lanes, i => if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] }))
+            }
+            #[inline(always)]
+            fn min_or_other(self, other: Self) -> Self {
+                Self(lanes!(0.0, $lanes, i => if self.0[i] < other.0[i] { self.0[i] } else { other.0[i] }))
+            }
+            #[inline(always)]
+            fn equal(self, other: Self) -> $mask {
+                $mask(lanes!(false, $lanes, i => self.0[i] == other.0[i]))
+            }
+            #[inline(always)]
+            fn greater(self, other: Self) -> $mask {
+                $mask(lanes!(false, $lanes, i => self.0[i] > other.0[i]))
+            }
+            #[inline(always)]
+            fn greater_equal(self, other: Self) -> $mask {
+                $mask(lanes!(false, $lanes, i => self.0[i] >= other.0[i]))
+            }
+            #[inline(always)]
+            fn select(self, mask: $mask, other: Self) -> Self {
+                Self(lanes!(0.0, $lanes, i => if mask.0[i] { self.0[i] } else { other.0[i] }))
+            }
+            #[inline(always)]
+            fn to_bits(self) -> $bits {
+                $bits(lanes!(0, $lanes, i => self.0[i].to_bits()))
+            }
+            #[inline(always)]
+            fn from_bits(bits: $bits) -> Self {
+                Self(lanes!(0.0, $lanes, i => <$elem>::from_bits(bits.0[i])))
+            }
+            #[inline(always)]
+            fn splat_bits(_: Portable, value: u64) -> $bits {
+                $bits([value as $uint; $lanes])
+            }
+        }
+
+        impl Bits for $bits {
+            #[inline(always)]
+            fn and(self, other: Self) -> Self {
+                Self(lanes!(0, $lanes, i => self.0[i] & other.0[i]))
+            }
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                Self(lanes!(0, $lanes, i => self.0[i] | other.0[i]))
+            }
+            #[inline(always)]
+            fn xor(self, other: Self) -> Self {
+                Self(lanes!(0, $lanes, i => self.0[i] ^ other.0[i]))
+            }
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                Self(lanes!(0, $lanes, i => self.0[i].wrapping_add(other.0[i])))
+            }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                Self(lanes!(0, $lanes, i => self.0[i].wrapping_sub(other.0[i])))
+            }
+            #[inline(always)]
+            fn shl<const N: u32>(self) -> Self {
+                const { assert!(N < <$uint>::BITS) };
+                Self(lanes!(0, $lanes, i => self.0[i] << N))
+            }
+            #[inline(always)]
+            fn shr<const N: u32>(self) -> Self {
+                const { assert!(N < <$uint>::BITS) };
+                Self(lanes!(0, $lanes, i => self.0[i] >> N))
+            }
+        }
+    };
+}
+
+float!(F32x16, f32, 16, M32x16, U32x16, u32);
+float!(F64x8, f64, 8, M64x8, U64x8, u64);
