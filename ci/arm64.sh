@@ -3,14 +3,15 @@
 #
 #   ci/arm64.sh [TEST...]      the unit tests, then these integration tests (default: the list below)
 #
-# `PROJECT=folder` takes another package than this one. ci/install.sh installs what this needs.
+# `PROJECT=folder` takes another package than this one, `TEST_SECONDS=900` gives each test more time than 240 seconds.
+# ci/install.sh installs what this needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 cd "${PROJECT:-.}"
 source "$root/ci/lib.sh"
 
-names=(global_isa same_bits golden)
+names=(global_isa same_bits golden elementwise_subset)
 if (($# > 0)); then
     names=("$@")
 fi
@@ -40,7 +41,7 @@ for test in "${names[@]}"; do
 done
 # limited SECONDS COMMAND...: all of them end before the stage does, since its signal would not reach them.
 limited() {
-    local limit=$1 left=$((${STAGE_SECONDS:-1500} - SECONDS - 20))
+    local limit=$1 left=$((${STAGE_SECONDS:-$((1260 + ${TEST_SECONDS:-240}))} - SECONDS - 20))
     shift
     ((left > 0)) || fail "out of time before: $*"
     timeout -k 10 "$((limit < left ? limit : left))" "$@"
@@ -49,5 +50,5 @@ limited() {
 limited 1000 "${build[@]}" "${targets[@]}" --no-run
 tests limited 240 "${build[@]}" --lib
 for test in "${names[@]}"; do
-    tests limited 240 "${build[@]}" --test "$test"
+    tests limited "${TEST_SECONDS:-240}" "${build[@]}" --test "$test"
 done
