@@ -61,13 +61,13 @@ pub fn find(name: &str) -> Option<Row> {
 }
 
 #[rustfmt::skip]
-pub const ROWS: [Row; 55] = [
+pub const ROWS: [Row; 62] = [
     Row::ulp("exp", cr::exp, 1.0, 1),
     Row::ulp("exp_m1", cr::expm1, 1.5, 1),
     Row::ulp("ln", cr::log, 1.0, 1),
     Row::ulp("ln_1p", cr::log1p, 1.5, 1),
     Row::ulp("sqrt", f64::sqrt, 0.5, 1),
-    Row::ulp("rsqrt", cr::rsqrt, 1.0, 1),
+    Row::ulp("rsqrt", cr::rsqrt, 1.5, 1),
     Row::ulp("sin", cr::sin, 2.0, 1),
     Row::ulp("cos", cr::cos, 2.0, 1),
     Row::ulp("erf", cr::erf, 1.5, 1),
@@ -104,10 +104,17 @@ pub const ROWS: [Row; 55] = [
     Row::derivative("gelu derivative", gelu_d, 1.128_904, 8),
     Row::derivative("gelu_tanh derivative", gelu_tanh_d, 1.128_993, 16),
     Row::derivative("mish derivative", mish_d, 1.088_498, 16),
+    Row::ulp("ln derivative", reciprocal, 2.0, 1).of_outputs(0.0, f64::INFINITY),
+    Row::ulp("ln_1p derivative", ln_1p_d, 2.0, 2).of_outputs(-1.0, f64::INFINITY),
+    Row::derivative("erf derivative", erf_d, std::f64::consts::FRAC_2_SQRT_PI, 4),
     // From the output y: the formula in y is what is measured.
     Row::ulp("exponential derivative", identity, 0.0, 0).of_outputs(0.0, f64::INFINITY),
     Row::derivative("sigmoid derivative", sigmoid_from_output, 0.25, 2).of_outputs(0.0, 1.0),
     Row::derivative("tanh derivative", tanh_from_output, 1.0, 2).of_outputs(-1.0, 1.0),
+    Row::ulp("exp derivative", identity, 0.0, 0).of_outputs(0.0, f64::INFINITY),
+    Row::ulp("exp_m1 derivative", exp_m1_from_output, 2.0, 1).of_outputs(-1.0, f64::INFINITY),
+    Row::ulp("sqrt derivative", sqrt_from_output, 2.0, 1).of_outputs(0.0, f64::INFINITY),
+    Row::ulp("rsqrt derivative", rsqrt_from_output, 2.0, 2).of_outputs(0.0, f64::INFINITY),
     Row::derivative("relu derivative from output", step, 1.0, 0).of_outputs(0.0, f64::INFINITY),
     Row::derivative("relu6 derivative from output", relu6_d, 1.0, 0).of_outputs(0.0, 6.0),
     Row::derivative("leaky_relu derivative from output", leaky_relu_d, 1.0, 1),
@@ -138,6 +145,32 @@ fn identity(x: f64) -> f64 {
 
 fn one(x: f64) -> f64 {
     if x.is_nan() { x } else { 1.0 }
+}
+
+fn reciprocal(x: f64) -> f64 {
+    1.0 / x
+}
+
+fn ln_1p_d(x: f64) -> f64 {
+    1.0 / (1.0 + x)
+}
+
+/// x^2 is exact.
+fn erf_d(x: f64) -> f64 {
+    std::f64::consts::FRAC_2_SQRT_PI * cr::exp(-x * x)
+}
+
+fn exp_m1_from_output(y: f64) -> f64 {
+    y + 1.0
+}
+
+fn sqrt_from_output(y: f64) -> f64 {
+    0.5 / y
+}
+
+/// y^2 is exact, and so is half of y.
+fn rsqrt_from_output(y: f64) -> f64 {
+    y * y * (-0.5 * y)
 }
 
 fn sigmoid(x: f64) -> f64 {

@@ -7,6 +7,19 @@
 use super::{Bits, Isa, Kernel, Mask, Simd, Vector, transpose};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+/// `[value; lanes]` where `value` says what lane `i` holds: a loop, not a closure, which might not be inlined.
+macro_rules! lanes {
+    ($zero:expr, $lanes:literal, $i:ident => $value:expr) => {{
+        let mut out = [$zero; $lanes];
+        let mut $i = 0;
+        while $i < $lanes {
+            out[$i] = $value;
+            $i += 1;
+        }
+        out
+    }};
+}
+
 /// Needs nothing of the CPU.
 #[derive(Clone, Copy)]
 pub struct Portable;
@@ -27,6 +40,58 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn prefetch<const FAR: bool>(self, _: *const u8) {}
+    #[inline(always)]
+    fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
+        F32x16(lanes!(0.0, 16, i => table[index.0[i] as usize % 8]))
+    }
+    #[inline(always)]
+    fn lookup_16(self, table: &[f32; 16], index: U32x16) -> F32x16 {
+        F32x16(lanes!(0.0, 16, i => table[index.0[i] as usize % 16]))
+    }
+    #[inline(always)]
+    fn scale<const FRACTION: u32>(self, x: F32x16, n: F32x16) -> F32x16 {
+        F32x16(lanes!(0.0, 16, i => scale_one(x.0[i], n.0[i])))
+    }
+    #[inline(always)]
+    fn split(self, x: F32x16) -> (F32x16, F32x16) {
+        let significands = lanes!(0.0, 16, i => split_one(x.0[i]).0);
+        (F32x16(significands), F32x16(lanes!(0.0, 16, i => split_one(x.0[i]).1)))
+    }
+}
+
+/// `x 2^floor(n)`: exact in f64, so rounded once.
+#[inline(always)]
+fn scale_one(x: f32, n: f32) -> f32 {
+    // NaN gives 0; x is NaN then.
+    let exponent = n.floor() as i64;
+    (f64::from(x) * f64::from_bits(((1023 + exponent) as u64) << 52)) as f32
+}
+
+/// Significand and exponent, by the bits of f64, in which no f32 is subnormal.
+#[inline(always)]
+fn split_one(x: f32) -> (f32, f32) {
+    if x.is_nan() || x < 0.0 {
+        return (f32::NAN, f32::NAN);
+    }
+    if x == 0.0 {
+        return (1.0, f32::NEG_INFINITY);
+    }
+    if x == f32::INFINITY {
+        return (1.0, f32::INFINITY);
+    }
+    let bits = f64::from(x).to_bits();
+    let significand = f64::from_bits(bits & 0x000f_ffff_ffff_ffff | 0x3ff0_0000_0000_0000);
+    (significand as f32, ((bits >> 52) as i64 - 1023) as f32)
+}
+
+/// What the vectors of other instruction sets fall back on; nothing but the twin's own tier runs here.
+pub fn scale<S: Simd, const FRACTION: u32>(_: S, _: S::F32, _: S::F32) -> S::F32 {
+    unreachable!("only scalars run")
+}
+
+/// The same.
+pub fn split<S: Simd>(_: S, _: S::F32) -> (S::F32, S::F32) {
+    unreachable!("only scalars run")
 }
 
 #[inline(never)]
@@ -62,19 +127,6 @@ pub struct M32x16([bool; 16]);
 /// The truth values of an [`F64x8`].
 #[derive(Clone, Copy)]
 pub struct M64x8([bool; 8]);
-
-/// `[value; lanes]` where `value` says what lane `i` holds: a loop, not a closure, which might not be inlined.
-macro_rules! lanes {
-    ($zero:expr, $lanes:literal, $i:ident => $value:expr) => {{
-        let mut out = [$zero; $lanes];
-        let mut $i = 0;
-        while $i < $lanes {
-            out[$i] = $value;
-            $i += 1;
-        }
-        out
-    }};
-}
 
 macro_rules! operator {
     ($vector:ident, $lanes:literal, $trait:ident, $method:ident) => {
