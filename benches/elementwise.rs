@@ -1,85 +1,117 @@
-//! Elementary functions, activations and softmax on 64 Ki f32, one thread, on every instruction set of this CPU.
+//! Elementary functions, activations and their derivatives, softmax, cross-entropy and the Adam update, f32, one thread, on
+//! every instruction set of this CPU: first a table with speed and error side by side, then criterion on the best set.
 //!
-//! The numbers stand in L2, so arithmetic is measured and not memory. Nanoseconds per element are the time divided by
-//! 65,536 (softmax: about that). Each function's answers are checked against f64 before it is timed.
+//! Functions run on 64 Ki numbers, which stand in L2, so arithmetic is measured and not memory. Each answer is checked
+//! against f64 before it is timed. Times are medians of rounds in which every instruction set and a copy of the same
+//! slices have their turn. The errors are those that the crate states (`ACCURACY`), found by `benches/exhaustive`.
+//!
+//! `GEMMULE_TABLE_ONLY=1` leaves criterion out, `GEMMULE_NO_TABLE=1` the table; `GEMMULE_FILTER=word` takes only
+//! workloads whose name contains the word. With `--worker` it obeys `peers/elementwise.py`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
-#![allow(clippy::disallowed_methods, reason = "the standard library's f64 functions are the oracle")]
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gemmule::kernel::{activation, activation::Activation, math, softmax};
+#[path = "elementwise/buffer.rs"]
+mod buffer;
+#[path = "support/functions.rs"]
+mod functions;
+mod support;
+#[path = "elementwise/worker.rs"]
+mod worker;
+#[path = "elementwise/workloads.rs"]
+mod workloads;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+// What functions.rs calls the crate.
+use gemmule as library;
 use gemmule::{Context, Isa, Parallelism};
-use std::hint::black_box;
+use support::{measuring, median};
+use worker::batch;
+use workloads::Workload;
 
-const COUNT: usize = 1 << 16;
+/// Rounds of the table, and seconds of a turn.
+const ROUNDS: usize = 9;
+const TURN_SECONDS: f64 = 0.002;
 
-type Run = fn(&Context, &[f32], &mut [f32]);
-/// Name, function, oracle, and the range of the inputs.
-type Case = (&'static str, Run, fn(f64) -> f64, f64, f64);
-
-/// Inputs in [low, high), evenly spread and shuffled by a stride.
-fn inputs(low: f64, high: f64) -> Vec<f32> {
-    (0..COUNT).map(|i| (low + (high - low) * ((i * 40_503) % COUNT) as f64 / COUNT as f64) as f32).collect()
+fn contexts() -> Vec<Context> {
+    let context = |isa| Context::new(isa).expect("available").with_parallelism(Parallelism::Serial);
+    Isa::available().map(context).collect()
 }
 
-fn relu(context: &Context, input: &[f32], output: &mut [f32]) {
-    activation::forward(context, Activation::Relu, input, output).expect("equal lengths");
+fn chosen() -> Vec<Workload> {
+    let word = std::env::var("GEMMULE_FILTER").unwrap_or_default();
+    workloads::all().into_iter().filter(|workload| workload.name.contains(&word)).collect()
 }
 
-fn benches(criterion: &mut Criterion) {
-    let isas: Vec<Isa> = Isa::available().collect();
-    println!("instruction sets {isas:?}, 1 thread");
-    let functions: [Case; 5] = [
-        ("exp", |c, x, y| math::exp(c, x, y).expect("equal lengths"), f64::exp, -80.0, 80.0),
-        ("ln", |c, x, y| math::ln(c, x, y).expect("equal lengths"), f64::ln, 0.001, 1000.0),
-        (
-            "sigmoid",
-            |c, x, y| math::sigmoid(c, x, y).expect("equal lengths"),
-            |x| 1.0 / (1.0 + (-x).exp()),
-            -20.0,
-            20.0,
-        ),
-        ("tanh", |c, x, y| math::tanh(c, x, y).expect("equal lengths"), f64::tanh, -5.0, 5.0),
-        ("relu", relu, |x| x.max(0.0), -5.0, 5.0),
-    ];
-    for isa in isas {
-        let context = Context::new(isa).expect("available").with_parallelism(Parallelism::Serial);
-        let mut group = criterion.benchmark_group(format!("elementwise/{isa}"));
-        for (name, run, oracle, low, high) in functions {
-            let input = inputs(low, high);
-            let mut output = vec![0.0; COUNT];
-            run(&context, &input, &mut output);
-            for (&x, &y) in input.iter().zip(&output) {
-                let exact = oracle(f64::from(x));
-                assert!((f64::from(y) - exact).abs() <= 2e-7 * exact.abs(), "{name}({x}) = {y}");
-            }
-            group.throughput(Throughput::Elements(COUNT as u64));
-            group.bench_function(BenchmarkId::new("f32", name), |bencher| {
-                bencher.iter(|| run(&context, black_box(&input), black_box(&mut output)));
-            });
-        }
-        for width in [10, 512] {
-            let count = COUNT / width * width;
-            let input = &inputs(-5.0, 5.0)[..count];
-            let mut output = vec![0.0; count];
-            softmax::forward(&context, input, &mut output, width).expect("whole rows");
-            for (x, y) in input.chunks(width).zip(output.chunks(width)) {
-                let sum: f64 = x.iter().map(|&x| f64::from(x).exp()).sum();
-                for (&x, &y) in x.iter().zip(y) {
-                    let exact = f64::from(x).exp() / sum;
-                    assert!((f64::from(y) - exact).abs() <= 2e-6 * exact, "softmax: {y}, not {exact}");
-                }
-            }
-            group.throughput(Throughput::Elements(count as u64));
-            group.bench_function(BenchmarkId::new("f32", format!("softmax-{width}")), |bencher| {
-                bencher.iter(|| {
-                    softmax::forward(&context, black_box(input), black_box(&mut output), width)
-                        .expect("whole rows");
-                });
-            });
-        }
-        group.finish();
+/// A line for each workload: for each instruction set the nanoseconds per element and the share of a copy's speed.
+fn table(workloads: &[Workload]) {
+    let contexts = contexts();
+    let stated = functions::stated();
+    let names: Vec<String> = contexts.iter().map(|context| context.isa().to_string()).collect();
+    println!(
+        "f32, 1 thread: ns per element, and the speed in per cent of a copy's; the largest error in ULP, fused and portable"
+    );
+    println!(
+        "| | {} | error | portable |",
+        names.iter().map(|name| format!("{name} ns | of a copy")).collect::<Vec<_>>().join(" | ")
+    );
+    println!("| --- |{}", " --- |".repeat(2 * names.len() + 2));
+    for workload in workloads {
+        let rows = times(workload, &contexts);
+        let cells: Vec<String> =
+            rows.iter().map(|&(own, share)| format!("{own:.3} | {:.0}", 100.0 * share)).collect();
+        let errors = stated.iter().find(|stated| stated.name == workload.name);
+        let errors =
+            errors.map_or("| ".to_owned(), |stated| format!("{} | {}", stated.fused, stated.portable));
+        println!("| {} | {} | {errors} |", workload.name, cells.join(" | "));
     }
 }
 
+/// Nanoseconds per element, and the copy's by them, on each context: medians over the rounds.
+fn times(workload: &Workload, contexts: &[Context]) -> Vec<(f64, f64)> {
+    let copy = workloads::copy();
+    let mut copying = copy.start(&contexts[0]);
+    let mut works: Vec<_> = contexts.iter().map(|context| workload.start(context)).collect();
+    let turn = |work: &mut dyn workloads::Work, context: &Context, elements: usize| {
+        // The first run brings the operands to the caches, and says how many make a turn.
+        let once = batch(work, context, 1).max(1e-7);
+        let repeats = if measuring() { (TURN_SECONDS / once).ceil() as u64 } else { 1 };
+        batch(work, context, repeats) * 1e9 / (repeats as f64 * elements as f64)
+    };
+    let mut found = vec![(Vec::new(), Vec::new()); contexts.len()];
+    for _ in 0..if measuring() { ROUNDS } else { 1 } {
+        for ((work, context), (own, share)) in works.iter_mut().zip(contexts).zip(&mut found) {
+            let copied = turn(copying.as_mut(), context, copy.elements);
+            let took = turn(work.as_mut(), context, workload.elements);
+            own.push(took);
+            share.push(copied / took);
+        }
+    }
+    found.into_iter().map(|(own, share)| (median(own), median(share))).collect()
+}
+
+fn benches(criterion: &mut Criterion) {
+    let context = contexts()[0];
+    let mut group = criterion.benchmark_group(format!("elementwise/{}", context.isa()));
+    for workload in chosen().into_iter().chain([workloads::copy()]) {
+        let mut work = workload.start(&context);
+        group.throughput(Throughput::Elements(workload.elements as u64));
+        group.bench_function(BenchmarkId::new("f32", &workload.name), |bencher| {
+            bencher.iter(|| work.run(&context));
+        });
+    }
+    group.finish();
+}
+
 criterion_group!(elementwise, benches);
-criterion_main!(elementwise);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--worker") {
+        return worker::serve();
+    }
+    if std::env::var_os("GEMMULE_NO_TABLE").is_none() {
+        table(&chosen());
+    }
+    if std::env::var_os("GEMMULE_TABLE_ONLY").is_none() {
+        elementwise();
+        Criterion::default().configure_from_args().final_summary();
+    }
+}

@@ -5,21 +5,21 @@
 
 use super::library::kernel::activation::{self, Activation};
 use super::library::kernel::math;
-use super::library::{Context, Result};
+use super::library::{Context, Element, Result};
 
 /// A function on slices.
-pub type Slices = fn(&Context, &[f32], &mut [f32]) -> Result<()>;
+pub type Slices<T> = fn(&Context, &[T], &mut [T]) -> Result<()>;
 
 /// A derivative: saved input or output, gradient, result.
-pub type Backward = fn(&Context, &[f32], &[f32], &mut [f32]) -> Result<()>;
+pub type Backward<T> = fn(&Context, &[T], &[T], &mut [T]) -> Result<()>;
 
 /// Which kernel. Derivatives are of a gradient of ones.
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// Of `kernel::math`.
-    Math(Slices),
+    /// Of `kernel::math`, for f32 and f64.
+    Math(Slices<f32>, Slices<f64>),
     /// The derivative of one of `kernel::math`.
-    MathDerivative(Backward),
+    MathDerivative(Backward<f32>, Backward<f64>),
     /// `activation::forward`.
     Forward(Activation),
     /// `activation::backward`, from the saved output.
@@ -37,30 +37,62 @@ pub struct Function {
 
 impl Function {
     /// `output[i] = f(input[i])`. `ones` holds as many ones.
-    pub fn run(&self, context: &Context, input: &[f32], ones: &[f32], output: &mut [f32]) {
+    pub fn run<T: Float>(&self, context: &Context, input: &[T], ones: &[T], output: &mut [T]) {
+        let ones = &ones[..input.len()];
         let done = match self.kind {
-            Kind::Math(function) => function(context, input, output),
-            Kind::MathDerivative(function) => function(context, input, &ones[..input.len()], output),
+            Kind::Math(f32, f64) => T::choose(f32, f64)(context, input, output),
+            Kind::MathDerivative(f32, f64) => T::choose_backward(f32, f64)(context, input, ones, output),
             Kind::Forward(activation) => activation::forward(context, activation, input, output),
-            Kind::FromOutput(activation) => {
-                activation::backward(context, activation, input, &ones[..input.len()], output)
-            }
+            Kind::FromOutput(activation) => activation::backward(context, activation, input, ones, output),
         };
         done.unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 }
 
-const MATH: [(&str, Slices, Backward); 9] = [
-    ("exp", math::exp, math::exp_backward),
-    ("exp_m1", math::exp_m1, math::exp_m1_backward),
-    ("ln", math::ln, math::ln_backward),
-    ("ln_1p", math::ln_1p, math::ln_1p_backward),
-    ("sigmoid", math::sigmoid, math::sigmoid_backward),
-    ("tanh", math::tanh, math::tanh_backward),
-    ("erf", math::erf, math::erf_backward),
-    ("sqrt", math::sqrt, math::sqrt_backward),
-    ("rsqrt", math::rsqrt, math::rsqrt_backward),
-];
+/// f32, which this is about, or f64, to compare with.
+pub trait Float: Element {
+    /// The one of its own.
+    fn choose(f32: Slices<f32>, f64: Slices<f64>) -> Slices<Self>;
+    /// The same for derivatives.
+    fn choose_backward(f32: Backward<f32>, f64: Backward<f64>) -> Backward<Self>;
+}
+
+impl Float for f32 {
+    fn choose(f32: Slices<f32>, _: Slices<f64>) -> Slices<f32> {
+        f32
+    }
+    fn choose_backward(f32: Backward<f32>, _: Backward<f64>) -> Backward<f32> {
+        f32
+    }
+}
+
+impl Float for f64 {
+    fn choose(_: Slices<f32>, f64: Slices<f64>) -> Slices<f64> {
+        f64
+    }
+    fn choose_backward(_: Backward<f32>, f64: Backward<f64>) -> Backward<f64> {
+        f64
+    }
+}
+
+/// Name, function and derivative of what `kernel::math` has.
+macro_rules! math {
+    ($($name:ident, $backward:ident;)*) => {
+        [$((stringify!($name), Kind::Math(math::$name, math::$name), Kind::MathDerivative(math::$backward, math::$backward)),)*]
+    };
+}
+
+const MATH: [(&str, Kind, Kind); 9] = math! {
+    exp, exp_backward;
+    exp_m1, exp_m1_backward;
+    ln, ln_backward;
+    ln_1p, ln_1p_backward;
+    sigmoid, sigmoid_backward;
+    tanh, tanh_backward;
+    erf, erf_backward;
+    sqrt, sqrt_backward;
+    rsqrt, rsqrt_backward;
+};
 
 const ACTIVATIONS: [Activation; 5] =
     [Activation::Identity, Activation::Exponential, Activation::Sigmoid, Activation::Tanh, Activation::Relu];
@@ -74,9 +106,9 @@ pub fn all() -> Vec<Function> {
             functions.push(Function { name, kind });
         }
     };
-    for (name, function, backward) in MATH {
-        add(name.to_owned(), Kind::Math(function));
-        add(format!("{name} derivative"), Kind::MathDerivative(backward));
+    for (name, function, derivative) in MATH {
+        add(name.to_owned(), function);
+        add(format!("{name} derivative"), derivative);
     }
     for activation in ACTIVATIONS {
         add(activation.name().to_owned(), Kind::Forward(activation));
