@@ -109,6 +109,20 @@ const ERF: &[(f32, f32)] = &[
     (-MAX, -1.0), (4.0, 1.0), (-3.93, -1.0),
 ];
 #[rustfmt::skip]
+const SIN: &[(f32, f32)] = &[
+    (0.0, 0.0), (-0.0, -0.0), (TINY, TINY), (-TINY, -TINY), (INF, NAN), (-INF, NAN), (NAN, NAN), (MAX, -0.521_876_5),
+    (-MAX, 0.521_876_5),
+];
+#[rustfmt::skip]
+const COS: &[(f32, f32)] = &[
+    (0.0, 1.0), (-0.0, 1.0), (TINY, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN), (MAX, 0.853_021_04), (-MAX, 0.853_021_04),
+];
+#[rustfmt::skip]
+const NORMAL_CDF: &[(f32, f32)] = &[
+    (0.0, 0.5), (-0.0, 0.5), (TINY, 0.5), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (MAX, 1.0), (-MAX, 0.0), (6.0, 1.0),
+    (-14.1, TINY), (-14.3, 0.0),
+];
+#[rustfmt::skip]
 const SQRT: &[(f32, f32)] = &[
     (0.0, 0.0), (-0.0, -0.0), (4.0, 2.0), (INF, INF), (-INF, NAN), (NAN, NAN), (-TINY, NAN), (-1.0, NAN),
 ];
@@ -123,15 +137,26 @@ const FUNCTIONS: &[Function] = &[
     function!(exp_m1, exp_m1_in_place, exp_m1_backward, f64::exp_m1, OUTPUT, |y| y + 1.0, 0.0, 0xa1b7_1c5d_9267_a2a3, 0, EXP_M1),
     function!(ln, ln_in_place, ln_backward, f64::ln, INPUT, |x| 1.0 / x, 0.0, 0x88dc_8416_8d5e_e916, 0, LN),
     function!(ln_1p, ln_1p_in_place, ln_1p_backward, f64::ln_1p, INPUT, |x| 1.0 / (1.0 + x), 0.0, 0x6080_bccb_0d06_679e, 0, LN_1P),
-    function!(sigmoid, sigmoid_in_place, sigmoid_backward, sigmoid, OUTPUT, |y| y - y * y, 0.25, 0xd2bf_0b31_373f_a8fe, 0, SIGMOID),
-    function!(tanh, tanh_in_place, tanh_backward, f64::tanh, OUTPUT, |y| 1.0 - y * y, 1.0, 0x2a03_d0dc_4017_dcfb, 0, TANH),
+    function!(sigmoid, sigmoid_in_place, sigmoid_backward, sigmoid, OUTPUT, |y| y * (1.0 - y), 0.25, 0xd2bf_0b31_373f_a8fe, 0, SIGMOID),
+    function!(tanh, tanh_in_place, tanh_backward, f64::tanh, OUTPUT, |y| (1.0 - y) * (1.0 + y), 1.0, 0x2a03_d0dc_4017_dcfb, 0, TANH),
     function!(erf, erf_in_place, erf_backward, reference::erf, INPUT, erf_derivative, 1.13, 0, 0, ERF),
     function!(sqrt, sqrt_in_place, sqrt_backward, f64::sqrt, OUTPUT, |y| 0.5 / y, 0.0, 0, 0, SQRT),
     function!(rsqrt, rsqrt_in_place, rsqrt_backward, |x| 1.0 / x.sqrt(), OUTPUT, |y| -0.5 * y * y * y, 0.0, 0, 0, RSQRT),
+    function!(sin, sin_in_place, sin_backward, f64::sin, INPUT, f64::cos, 1.0, 0, 0, SIN),
+    function!(cos, cos_in_place, cos_backward, f64::cos, INPUT, |x| -x.sin(), 1.0, 0, 0, COS),
+    function!(normal_cdf, normal_cdf_in_place, normal_cdf_backward, normal_cdf, INPUT, density, 0.4, 0, 0, NORMAL_CDF),
 ];
 
 fn sigmoid(x: f64) -> f64 {
     if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }
+}
+
+fn normal_cdf(x: f64) -> f64 {
+    reference::normal_cdf(x)
+}
+
+fn density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
 fn erf_derivative(x: f64) -> f64 {
@@ -284,16 +309,19 @@ fn f64_is_within_a_few_ulp() {
     let ones = vec![1.0; inputs.len()];
     for context in contexts() {
         for function in FUNCTIONS {
-            let check = |what: &str, x: f64, got: f64, exact: f64| {
-                let close =
-                    (got - exact).abs() <= 4.0 * f64::EPSILON * exact.abs() || got.is_nan() && exact.is_nan();
+            let check = |what: &str, x: f64, got: f64, exact: f64, least: f64| {
+                let tolerance = 4.0 * f64::EPSILON * exact.abs().max(least);
+                let close = (got - exact).abs() <= tolerance || got.is_nan() && exact.is_nan();
                 assert!(close, "{} {}{what}({x:e}) = {got:e}, not {exact:e}", context.isa(), function.name);
             };
             function.f64.0(&context, &inputs, &mut y).unwrap();
-            inputs.iter().zip(&y).for_each(|(&x, &y)| check("", x, y, (function.oracle)(x)));
+            inputs.iter().zip(&y).for_each(|(&x, &y)| check("", x, y, (function.oracle)(x), 0.0));
             let saved = if function.from_output { &y } else { &inputs };
             function.f64.2(&context, saved, &ones, &mut d).unwrap();
-            saved.iter().zip(&d).for_each(|(&x, &d)| check("'", x, d, (function.derivative)(x)));
+            saved
+                .iter()
+                .zip(&d)
+                .for_each(|(&x, &d)| check("'", x, d, (function.derivative)(x), function.largest_derivative));
         }
     }
 }
@@ -392,6 +420,124 @@ fn long_slices_in_place() {
     }
 }
 
+/// All pairs of what is special in a power, against the platform's f64 function, and the NaN that C99 asks for.
+#[test]
+fn powers_have_the_special_cases_of_c99() {
+    let values = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        INF,
+        -INF,
+        NAN,
+        1e-40,
+        -1e-40,
+        MAX,
+        -MAX,
+        16_777_215.0,
+        16_777_216.0,
+        8_388_609.0,
+        -8_388_609.0,
+        8_388_608.0,
+        2.5,
+        -0.3,
+        1.000_000_1,
+        0.999_999_94,
+        4_194_303.5,
+        1e30,
+    ];
+    for context in contexts() {
+        for x in values {
+            let mut powers = [0.0_f32; 28];
+            math::pow(&context, &[x; 28], &values, &mut powers).unwrap();
+            for (&y, power) in values.iter().zip(powers) {
+                let error = ulp(power, f64::from(x).powf(f64::from(y)));
+                assert!(error <= 1.2, "{} {x:e} ^ {y:e} = {power:e}", context.isa());
+                let mut scalar = [x];
+                math::pow_scalar_in_place(&context, &mut scalar, y);
+                assert_eq!(bits(scalar[0]), bits(power), "{} {x:e} ^ {y:e}", context.isa());
+                let (wide, mut got) = ((f64::from(x), f64::from(y)), [0.0]);
+                math::pow(&context, &[wide.0], &[wide.1], &mut got).unwrap();
+                let exact = wide.0.powf(wide.1);
+                let close = (got[0] - exact).abs() <= 1e-14 * exact.abs() || bits(got[0]) == bits(exact);
+                assert!(close, "{x:e} ^ {y:e} = {:e} in f64", got[0]);
+            }
+        }
+    }
+}
+
+/// Bases and exponents whose powers are spread over all the range, near 1 every second time.
+fn powers() -> (Vec<f32>, Vec<f32>) {
+    let (u, v) = (random(21, 20_001), random(22, 20_001));
+    let base = |(i, u): (usize, &f64)| if i % 2 == 0 { 1.0 + u / 64.0 } else { 2_f64.powf(u * 120.0) } as f32;
+    let bases: Vec<f32> = u.iter().enumerate().map(base).collect();
+    let exponent = |(x, v): (&f32, &f64)| (v * 155.0 / f64::from(*x).log2()) as f32;
+    let exponents = bases.iter().zip(&v).map(exponent).collect();
+    (bases, exponents)
+}
+
+#[test]
+fn powers_and_their_derivatives_are_accurate() {
+    let (x, y) = powers();
+    let (mut z, mut d, ones) = (x.clone(), x.clone(), vec![1.0; x.len()]);
+    for context in contexts() {
+        math::pow(&context, &x, &y, &mut z).unwrap();
+        math::pow_backward(&context, &x, &y, &ones, &mut d).unwrap();
+        let mut in_place = x.clone();
+        math::pow_in_place(&context, &mut in_place, &y).unwrap();
+        assert_eq!(all_bits(&z), all_bits(&in_place));
+        for i in 0..x.len() {
+            let (base, exponent) = (f64::from(x[i]), f64::from(y[i]));
+            let error = ulp(z[i], base.powf(exponent));
+            assert!(error <= 1.2, "{} {base:e} ^ {exponent:e}: {error} ULP", context.isa());
+            let error = ulp(d[i], exponent * base.powf(exponent - 1.0));
+            // Where the power itself is subnormal, the product shows its last place; where it overflows, so does that.
+            let power = base.powf(exponent - 1.0);
+            let normal = power >= f64::from(f32::MIN_POSITIVE) && power <= f64::from(f32::MAX);
+            assert!(error <= 2.0 || !normal, "{} {base:e} ^ {exponent:e}': {error} ULP", context.isa());
+        }
+        if context.isa().has_fma() {
+            let got = (hash(&z, HASH_START), hash(&d, HASH_START));
+            assert_eq!(got, POWERS, "{}: ({:#018x}, {:#018x})", context.isa(), got.0, got.1);
+        }
+    }
+}
+
+/// The hashes of that with fused multiply-add.
+const POWERS: (u64, u64) = (0, 0);
+
+#[test]
+fn powers_do_not_depend_on_the_place() {
+    let (x, _) = powers();
+    for context in contexts() {
+        check_places("pow", &x[..146], |x, z| {
+            // The exponent belongs to the base, wherever that stands.
+            let exponents: Vec<f32> = x.iter().map(|x| 7.0 / x - 3.0).collect();
+            math::pow(&context, x, &exponents, z).unwrap();
+        });
+        check_places("pow_scalar", &x[..146], |x, z| math::pow_scalar(&context, x, 2.5, z).unwrap());
+        check_places("pow_scalar_backward", &x[..146], |x, d| {
+            let gradient: Vec<f32> = x.iter().map(|&x| 1.0 - x).collect();
+            math::pow_scalar_backward(&context, x, -1.5, &gradient, d).unwrap();
+        });
+        let (mut long, mut all) = (x.clone(), x.clone());
+        math::pow_scalar_in_place(&context, &mut long, 0.7);
+        math::pow_scalar(&context, &x, 0.7, &mut all).unwrap();
+        assert_eq!(all_bits(&long), all_bits(&all));
+        // The derivative at exponent 0 is 0, at base 0 too.
+        let mut d = [9.0; 3];
+        math::pow_scalar_backward(&context, &[0.0, 2.0, NAN], 0.0, &[1.0; 3], &mut d).unwrap();
+        assert!(d[0] == 0.0 && d[1] == 0.0 && d[2].is_nan(), "{d:?}");
+    }
+}
+
 #[test]
 fn every_function_of_the_table_is_tested() {
     let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
@@ -408,6 +554,13 @@ fn wrong_lengths_are_refused() {
         refused(function.f32.2(&context, &x, &x, &mut y));
         refused(function.f32.2(&context, &x, &[0.0; 7], &mut [0.0; 6]));
     }
+    refused(math::pow(&context, &x, &x, &mut y));
+    refused(math::pow(&context, &x, &[0.0; 7], &mut [0.0; 6]));
+    refused(math::pow_in_place(&context, &mut y, &x));
+    refused(math::pow_scalar(&context, &x, 2.0, &mut y));
+    refused(math::pow_backward(&context, &x, &[0.0; 7], &x, &mut [0.0; 6]));
+    refused(math::pow_backward(&context, &x, &x, &x, &mut y));
+    refused(math::pow_scalar_backward(&context, &x, 2.0, &[0.0; 7], &mut [0.0; 6]));
 }
 
 #[test]

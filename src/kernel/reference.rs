@@ -134,6 +134,11 @@ pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
 
+/// The share of a standard normal distribution below x.
+pub fn normal_cdf(x: f64) -> f64 {
+    0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}
+
 /// max(x, 0); NaN stays.
 pub fn relu(x: f64) -> f64 {
     if x < 0.0 { 0.0 } else { x }

@@ -55,6 +55,26 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn widen(self, x: F32x16) -> [F64x8; 2] {
+        intrinsic!([
+            F64x8(
+                _mm256_cvtps_pd(_mm256_castps256_ps128(x.0)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x.0))
+            ),
+            F64x8(
+                _mm256_cvtps_pd(_mm256_castps256_ps128(x.1)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x.1))
+            ),
+        ])
+    }
+    #[inline(always)]
+    fn narrow(self, [low, high]: [F64x8; 2]) -> F32x16 {
+        F32x16(
+            intrinsic!(_mm256_set_m128(_mm256_cvtpd_ps(low.1), _mm256_cvtpd_ps(low.0))),
+            intrinsic!(_mm256_set_m128(_mm256_cvtpd_ps(high.1), _mm256_cvtpd_ps(high.0))),
+        )
+    }
+    #[inline(always)]
     fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
         let table: __m256 = intrinsic!(std::mem::transmute(*table));
         F32x16(

@@ -65,6 +65,20 @@ impl Simd for Avx512 {
         F32x16(intrinsic!(_mm512_permutexvar_ps(index.0, table)))
     }
     #[inline(always)]
+    fn widen(self, x: F32x16) -> [F64x8; 2] {
+        [
+            F64x8(intrinsic!(_mm512_cvtps_pd(_mm512_castps512_ps256(x.0)))),
+            F64x8(intrinsic!(_mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x.0)))),
+        ]
+    }
+    #[inline(always)]
+    fn narrow(self, [low, high]: [F64x8; 2]) -> F32x16 {
+        F32x16(intrinsic!(_mm512_insertf32x8::<1>(
+            _mm512_castps256_ps512(_mm512_cvtpd_ps(low.0)),
+            _mm512_cvtpd_ps(high.0)
+        )))
+    }
+    #[inline(always)]
     fn scale<const FRACTION: u32>(self, x: F32x16, n: F32x16) -> F32x16 {
         F32x16(intrinsic!(_mm512_scalef_ps(x.0, n.0)))
     }

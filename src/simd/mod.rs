@@ -56,8 +56,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `table[index % 16]`, lane by lane.
     fn lookup_16(self, table: &[f32; 16], index: BitsOf<Self>) -> Self::F32;
 
-    /// `x` times 2 to the power `floor(n)`, rounded once: for `x` that is NaN or 1/16 <= |x| < 16, and `n` NaN or a
-    /// multiple of `2^-FRACTION` in [-252, 254).
+    /// The lanes as f64, the first eight first.
+    fn widen(self, x: Self::F32) -> [Self::F64; 2];
+    /// The nearest f32, undoing [`widen`](Self::widen).
+    fn narrow(self, x: [Self::F64; 2]) -> Self::F32;
+
+    /// `x` times 2 to the power `floor(n)`, rounded once, where `n` is a multiple of `2^-FRACTION` in [-254, 254). Unless
+    /// `floor(n)` is 0, |x| is between 2^-40 and 16; below -252 the result may be 0. NaN for an `x` that is NaN, whatever
+    /// `n` is.
     #[inline(always)]
     fn scale<const FRACTION: u32>(self, x: Self::F32, n: Self::F32) -> Self::F32 {
         portable::scale::<Self, FRACTION>(self, x, n)

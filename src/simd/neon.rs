@@ -57,6 +57,34 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    fn widen(self, x: F32x16) -> [F64x8; 2] {
+        let [a, b, c, d] = x.0;
+        intrinsic!([
+            F64x8([
+                vcvt_f64_f32(vget_low_f32(a)),
+                vcvt_high_f64_f32(a),
+                vcvt_f64_f32(vget_low_f32(b)),
+                vcvt_high_f64_f32(b),
+            ]),
+            F64x8([
+                vcvt_f64_f32(vget_low_f32(c)),
+                vcvt_high_f64_f32(c),
+                vcvt_f64_f32(vget_low_f32(d)),
+                vcvt_high_f64_f32(d),
+            ]),
+        ])
+    }
+    #[inline(always)]
+    fn narrow(self, [low, high]: [F64x8; 2]) -> F32x16 {
+        let ([a, b, c, d], [e, f, g, h]) = (low.0, high.0);
+        F32x16(intrinsic!([
+            vcombine_f32(vcvt_f32_f64(a), vcvt_f32_f64(b)),
+            vcombine_f32(vcvt_f32_f64(c), vcvt_f32_f64(d)),
+            vcombine_f32(vcvt_f32_f64(e), vcvt_f32_f64(f)),
+            vcombine_f32(vcvt_f32_f64(g), vcvt_f32_f64(h)),
+        ]))
+    }
+    #[inline(always)]
     fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
         let table: uint8x16x2_t = intrinsic!(std::mem::transmute(*table));
         let index = bytes(index, 7);

@@ -23,6 +23,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn prefetch<const FAR: bool>(self, _: *const u8) {}
     #[inline(always)]
+    fn widen(self, x: F32x16) -> [F64x8; 2] {
+        let x = x.0.to_array();
+        [0, 8].map(|first| F64x8(f64x8::new(std::array::from_fn(|i| f64::from(x[first + i])))))
+    }
+    #[inline(always)]
+    fn narrow(self, x: [F64x8; 2]) -> F32x16 {
+        let x = x.map(|half| half.0.to_array());
+        F32x16(f32x16::new(std::array::from_fn(|i| x[i / 8][i % 8] as f32)))
+    }
+    #[inline(always)]
     fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
         F32x16(f32x16::new(index.0.to_array().map(|i| table[i as usize % 8])))
     }

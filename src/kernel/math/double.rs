@@ -11,6 +11,15 @@ fn by_lane<S: Simd>(s: S, x: S::F64, f: impl Fn(f64) -> f64) -> S::F64 {
     S::F64::load(s, &lanes.map(f))
 }
 
+/// Calls `f` for each pair of lanes.
+#[inline(always)]
+fn by_lanes<S: Simd>(s: S, x: S::F64, y: S::F64, f: impl Fn(f64, f64) -> f64) -> S::F64 {
+    let (mut first, mut second) = ([0.0; 8], [0.0; 8]);
+    x.store(&mut first);
+    y.store(&mut second);
+    S::F64::load(s, &std::array::from_fn::<f64, 8, _>(|i| f(first[i], second[i])))
+}
+
 impl Elementary for f64 {
     #[inline(always)]
     fn exp<S: Simd>(s: S, x: S::F64) -> S::F64 {
@@ -54,5 +63,47 @@ impl Elementary for f64 {
     #[inline(always)]
     fn rsqrt<S: Simd>(s: S, x: S::F64) -> S::F64 {
         S::F64::splat(s, 1.0) / x.sqrt()
+    }
+
+    #[inline(always)]
+    fn sin<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::sin)
+    }
+
+    #[inline(always)]
+    fn cos<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, libm::cos)
+    }
+
+    #[inline(always)]
+    fn normal_cdf<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, |x| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2))
+    }
+
+    #[inline(always)]
+    fn gelu<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        // -infinity times 0 is to be 0, as in the limit.
+        by_lane(s, x, |x| {
+            let share = 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+            if share == 0.0 { -0.0 } else { x * share }
+        })
+    }
+
+    #[inline(always)]
+    fn softplus<S: Simd>(s: S, x: S::F64) -> S::F64 {
+        by_lane(s, x, |x| {
+            let tail = libm::log1p(libm::exp(-x.abs()));
+            if x > 0.0 { x + tail } else { tail }
+        })
+    }
+
+    #[inline(always)]
+    fn pow<S: Simd>(s: S, x: S::F64, y: S::F64) -> S::F64 {
+        by_lanes(s, x, y, libm::pow)
+    }
+
+    #[inline(always)]
+    fn pow_less_one<S: Simd>(s: S, x: S::F64, y: S::F64) -> S::F64 {
+        by_lanes(s, x, y, |x, y| libm::pow(x, y - 1.0))
     }
 }

@@ -7,7 +7,7 @@ use crate::kernel::accuracy::Accuracy;
 use crate::kernel::compiled::compiled;
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, Binary, Unary};
-use crate::simd::{Kernel, Simd, Vector};
+use crate::simd::{Kernel, Mask, Simd, Vector};
 
 /// Checks that an output is as long as its input.
 pub(crate) fn check_length(
@@ -148,8 +148,146 @@ macro_rules! functions {
 
         compiled! {
             $(Map<'a, Self, $operation>, Zip<'a, Self, $derivative>,)*
+            Zip<'a, Self, Pow>,
+            PowBackward<'a, Self>,
         }
     };
+}
+
+/// `output[i] = base[i]^exponent[i]`.
+#[derive(Clone, Copy)]
+struct Pow;
+
+impl<T: Element> Binary<T> for Pow {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: T::V<S>, y: T::V<S>) -> T::V<S> {
+        <T as Elementary>::pow(s, x, y)
+    }
+}
+
+/// The derivative by the base.
+struct PowBackward<'a, T> {
+    base: &'a [T],
+    exponent: &'a [T],
+    d_output: &'a [T],
+    d_base: &'a mut [T],
+}
+
+impl<T: Element> Kernel for PowBackward<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let lanes = T::V::<S>::LANES;
+        let zero = constant::<T, S>(s, 0.0);
+        let inputs =
+            self.base.chunks(lanes).zip(self.exponent.chunks(lanes)).zip(self.d_output.chunks(lanes));
+        for (((x, y), d), target) in inputs.zip(self.d_base.chunks_mut(lanes)) {
+            let (x, y) = (T::V::<S>::load_first(s, x), T::V::<S>::load_first(s, y));
+            // The exponent 0 is a constant 1, at 0 too; NaN stays NaN.
+            let slope =
+                zero.select(y.equal(zero).and(x.equal(x)), y * <T as Elementary>::pow_less_one(s, x, y));
+            (T::V::<S>::load_first(s, d) * slope).store_first(target);
+        }
+    }
+}
+
+/// `output[i] = base[i]^exponent[i]`.
+///
+/// f32: all pairs; subnormal results are kept. Largest error found 0.9 ULP, in 10^8 pairs (portable 0.9). The special
+/// cases are those of C99: `x^0` and `1^y` are 1 even for NaN, `(-1)^(+-inf)` is 1, a negative base has a power only for
+/// integers (NaN otherwise), and gives an odd one its sign.
+///
+/// # Errors
+/// [`Error::Shape`] if the slices differ in length.
+///
+/// ```
+/// use gemmule::{Context, kernel::math};
+/// let mut powers = [0.0_f32; 3];
+/// math::pow(&Context::detect()?, &[2.0, -3.0, 0.0], &[0.5, 3.0, 0.0], &mut powers)?;
+/// assert_eq!(powers, [std::f32::consts::SQRT_2, -27.0, 1.0]);
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+pub fn pow<T: Element>(context: &Context, base: &[T], exponent: &[T], output: &mut [T]) -> Result<()> {
+    check_length("pow", "exponent", base.len(), exponent.len())?;
+    check_length("pow", "output", base.len(), output.len())?;
+    T::run(context, Zip { operation: Pow, a: base, b: exponent, output });
+    Ok(())
+}
+
+/// [`pow`] in place: `base[i] = base[i]^exponent[i]`.
+///
+/// # Errors
+/// [`Error::Shape`] if the slices differ in length.
+pub fn pow_in_place<T: Element>(context: &Context, base: &mut [T], exponent: &[T]) -> Result<()> {
+    check_length("pow_in_place", "exponent", base.len(), exponent.len())?;
+    let mut rest = exponent;
+    in_place(base, |input, output| {
+        let b;
+        (b, rest) = rest.split_at(input.len());
+        T::run(context, Zip { operation: Pow, a: input, b, output });
+    });
+    Ok(())
+}
+
+/// [`pow`] with one exponent for all.
+///
+/// # Errors
+/// [`Error::Shape`] if the slices differ in length.
+pub fn pow_scalar<T: Element>(context: &Context, base: &[T], exponent: T, output: &mut [T]) -> Result<()> {
+    check_length("pow_scalar", "output", base.len(), output.len())?;
+    let exponents = [exponent; 512];
+    for (a, output) in base.chunks(exponents.len()).zip(output.chunks_mut(exponents.len())) {
+        T::run(context, Zip { operation: Pow, a, b: &exponents[..a.len()], output });
+    }
+    Ok(())
+}
+
+/// [`pow_scalar`] in place.
+pub fn pow_scalar_in_place<T: Element>(context: &Context, base: &mut [T], exponent: T) {
+    let exponents = [exponent; 512];
+    in_place(base, |a, output| {
+        T::run(context, Zip { operation: Pow, a, b: &exponents[..a.len()], output });
+    });
+}
+
+/// The derivative of [`pow`] by its base, from the saved input:
+/// `d_base[i] = d_output[i] * exponent[i] * base[i]^(exponent[i] - 1)`, and 0 where the exponent is 0.
+///
+/// # Errors
+/// [`Error::Shape`] if the slices differ in length.
+pub fn pow_backward<T: Element>(
+    context: &Context,
+    base: &[T],
+    exponent: &[T],
+    d_output: &[T],
+    d_base: &mut [T],
+) -> Result<()> {
+    check_length("pow_backward", "exponent", base.len(), exponent.len())?;
+    check_length("pow_backward", "d_output", base.len(), d_output.len())?;
+    check_length("pow_backward", "d_base", base.len(), d_base.len())?;
+    T::run(context, PowBackward { base, exponent, d_output, d_base });
+    Ok(())
+}
+
+/// [`pow_backward`] with one exponent for all.
+///
+/// # Errors
+/// [`Error::Shape`] if the slices differ in length.
+pub fn pow_scalar_backward<T: Element>(
+    context: &Context,
+    base: &[T],
+    exponent: T,
+    d_output: &[T],
+    d_base: &mut [T],
+) -> Result<()> {
+    check_length("pow_scalar_backward", "d_output", base.len(), d_output.len())?;
+    check_length("pow_scalar_backward", "d_base", base.len(), d_base.len())?;
+    let exponents = [exponent; 512];
+    let inputs = base.chunks(exponents.len()).zip(d_output.chunks(exponents.len()));
+    for ((base, d_output), d_base) in inputs.zip(d_base.chunks_mut(exponents.len())) {
+        T::run(context, PowBackward { base, exponent: &exponents[..base.len()], d_output, d_base });
+    }
+    Ok(())
 }
 
 /// All lanes `value`.
@@ -162,7 +300,7 @@ functions! {
     /// `output[i] = e^input[i]`.
     ///
     /// f32: all inputs; subnormal results are kept, above 88.72 infinity. `exp(-inf)` is 0.
-    exp(Exp), exp_in_place, error 0.91, portable 0.94;
+    exp(Exp), exp_in_place, error 0.87, portable 0.87;
     /// `d_input[i] = d_output[i] * output[i]`.
     exp_backward(ExpBackward) from output: |s, d, y| d * y;
 
@@ -176,7 +314,7 @@ functions! {
     /// `output[i]` is the natural logarithm of `input[i]`.
     ///
     /// f32: all inputs, subnormal ones too. `ln(0)` is -infinity, of negative numbers NaN.
-    ln(Ln), ln_in_place, error 0.90, portable 0.96;
+    ln(Ln), ln_in_place, error 0.85, portable 0.88;
     /// `d_input[i] = d_output[i] / input[i]`.
     ln_backward(LnBackward) from input: |s, d, x| d / x;
 
@@ -197,7 +335,7 @@ functions! {
     /// `output[i]` is the hyperbolic tangent of `input[i]`.
     ///
     /// f32: all inputs. `tanh(-0)` is -0.
-    tanh(Tanh), tanh_in_place, error 1.34, portable 1.35;
+    tanh(Tanh), tanh_in_place, error 1.10, portable 1.12;
     /// `d_input[i] = d_output[i] * (1 - y^2)` for `y = output[i]`, the factor rounded once.
     tanh_backward(TanhBackward) from output: |s, d, y| d * (-y).mul_add(y, constant::<T, S>(s, 1.0));
 
@@ -221,7 +359,31 @@ functions! {
     /// `output[i] = 1 / sqrt(input[i])`, both steps correctly rounded.
     ///
     /// `rsqrt(0)` is infinity with the sign of the zero, `rsqrt(inf)` 0, of negative numbers NaN.
-    rsqrt(Rsqrt), rsqrt_in_place, error 1.0, portable 1.0;
+    rsqrt(Rsqrt), rsqrt_in_place, error 1.5, portable 1.5;
     /// `d_input[i] = d_output[i] * -y^3 / 2` for `y = output[i]`.
     rsqrt_backward(RsqrtBackward) from output: |s, d, y| d * ((y * y) * (y * constant::<T, S>(s, -0.5)));
+
+    /// `output[i]` is the sine of `input[i]`, in radians.
+    ///
+    /// f32: all inputs, up to the largest; above 200 000 slower, lane by lane. `sin(-0)` is -0, of infinity NaN.
+    sin(Sin), sin_in_place, error 1.55, portable 2.40;
+    /// `d_input[i] = d_output[i] * cos(input[i])`.
+    sin_backward(SinBackward) from input: |s, d, x| d * <T as Elementary>::cos(s, x);
+
+    /// `output[i]` is the cosine of `input[i]`, in radians.
+    ///
+    /// f32: all inputs, up to the largest; above 200 000 slower, lane by lane. Of infinity NaN.
+    cos(Cos), cos_in_place, error 1.55, portable 2.40;
+    /// `d_input[i] = d_output[i] * -sin(input[i])`.
+    cos_backward(CosBackward) from input: |s, d, x| d * -<T as Elementary>::sin(s, x);
+
+    /// `output[i]` is Phi of `input[i]`: the share of a standard normal distribution below it.
+    ///
+    /// f32: all inputs; the tail keeps its relative error down to subnormal results, to -14.17.
+    normal_cdf(NormalCdf), normal_cdf_in_place, error 1.30, portable 1.60;
+    /// `d_input[i] = d_output[i] * e^(-x^2 / 2) / sqrt(2 pi)` for `x = input[i]`.
+    normal_cdf_backward(NormalCdfBackward) from input: |s, d, x| {
+        let density = <T as Elementary>::exp(s, x * (x * constant::<T, S>(s, -0.5)));
+        d * (density * constant::<T, S>(s, 0.398_942_280_401_432_7))
+    };
 }

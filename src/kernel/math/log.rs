@@ -1,0 +1,127 @@
+//! The natural logarithm.
+
+use super::common::{or_sign, polynomial_8, splat};
+use super::exp::{LN_2_HIGH, LN_2_LOW};
+use crate::simd::{Bits, Mask, Simd, Vector};
+
+/// About 16 / (16.5 + i): the significands of the i-th sixteenth of [1, 2) times this are near 1. Those of the first and
+/// the last are exact, so that around 1 nothing is lost.
+const RECIPROCAL: [f32; 16] = [
+    1.0, 0.9140625, 0.86328125, 0.8203125, 0.78125, 0.74609375, 0.7109375, 0.6796875, 0.65234375, 0.62890625,
+    0.60546875, 0.58203125, 0.5625, 0.54296875, 0.5234375, 0.5,
+];
+/// Minus the logarithm of that, in two parts, the first of which is a multiple of 2^-15 like [`LN_2_HIGH`].
+const LOGARITHM: [f32; 16] = [
+    0.0,
+    0.08984375,
+    0.147003174,
+    0.198059082,
+    0.246856689,
+    0.292907715,
+    0.341156006,
+    0.386108398,
+    0.427185059,
+    0.463775635,
+    0.501739502,
+    0.541229248,
+    0.575378418,
+    0.610717773,
+    0.647338867,
+    0.693145752,
+];
+const LOGARITHM_LOW: [f32; 16] = [
+    0.0,
+    1.25791221e-05,
+    1.15691337e-05,
+    1.08317308e-05,
+    3.38847849e-06,
+    -3.69841086e-06,
+    1.47515429e-05,
+    1.37468278e-05,
+    -1.42653096e-06,
+    -2.55527061e-06,
+    1.2825607e-05,
+    1.89048728e-06,
+    -1.42730651e-05,
+    -1.42620884e-05,
+    -1.22265885e-06,
+    1.42860677e-06,
+];
+/// ln(1 + r) = r + r^2 q(r) for -1/32 <= r <= 1/16; within 0.05 of 2^-24.
+const LN: [f32; 4] = [-0.5, 0.33334443, -0.250074953, 0.188654706];
+
+/// `x = 2^e m` and `m = (1 + r) / c` for one of 16 constants c: `e ln 2 - ln c + ln(1 + r)`.
+#[inline(always)]
+pub(super) fn ln<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    let (m, e) = s.split(x);
+    let interval = m.to_bits().shr::<19>();
+    // Exact where the rest is 0, and rounded by far less than the result's last place elsewhere.
+    let (reciprocal, minus_one) = (s.lookup_16(&RECIPROCAL, interval), splat(s, -1.0));
+    let r = if S::ISA.has_fma() {
+        m.mul_add(reciprocal, minus_one)
+    } else {
+        // The reciprocals have 8 bits: their products with 12 are exact.
+        let first = S::F32::from_bits(m.to_bits().and(S::F32::splat_bits(s, 0xffff_f000)));
+        (first * reciprocal + minus_one) + (m - first) * reciprocal
+    };
+    // Exact. Zero, infinite and negative numbers come out right by what `split` makes of them.
+    let head = e.mul_add(splat(s, LN_2_HIGH), s.lookup_16(&LOGARITHM, interval));
+    let tail = e.mul_add(splat(s, LN_2_LOW), s.lookup_16(&LOGARITHM_LOW, interval));
+    let r2 = r * r;
+    let low = r.mul_add(splat(s, LN[1]), splat(s, LN[0]));
+    let high = r.mul_add(splat(s, LN[3]), splat(s, LN[2]));
+    head + (r + r2.mul_add(r2.mul_add(high, low), tail))
+}
+
+/// ln(1 + f) = f + f^2 (-1/2 + f p(f)) for sqrt(1/2) <= 1 + f <= sqrt(2); within 0.05 ULP.
+const LN_1P: [f32; 8] = [
+    0.333_333_3,
+    -0.250_008_2,
+    0.200_012_42,
+    -0.166_234_09,
+    0.142_015_87,
+    -0.131_596_24,
+    0.127_621_31,
+    -0.076_362_565,
+];
+
+// bits + EXPONENT_SHIFT: the field above bit 23 is n + 128 for x = 2^n m, sqrt(1/2) <= m < sqrt(2), and the bits below
+// are those of m minus SQRT_HALF.
+const SQRT_HALF: u64 = 0x3f35_04f3;
+const EXPONENT_SHIFT: u64 = 0x4000_0000 - SQRT_HALF;
+
+/// `n ln 2 + ln(1 + f)`, where `error` is what f lost. n is 0, or |n ln 2| > |f|.
+#[inline(always)]
+fn ln_reduced<S: Simd>(s: S, n: S::F32, f: S::F32, error: S::F32) -> S::F32 {
+    // The head n ln 2 + f is rounded, and what it lost (exactly: the first term is the larger one) goes to the tail.
+    // Without this the cancellation at n = -1 and n = 1 costs another half ULP.
+    let head = n.mul_add(splat(s, LN_2_HIGH), f);
+    let lost = f - n.mul_add(splat(s, -LN_2_HIGH), head);
+    let tail = n.mul_add(splat(s, LN_2_LOW), lost + error);
+    let f2 = f * f;
+    let q = f.mul_add(polynomial_8(s, f, f2, LN_1P), splat(s, -0.5));
+    head + f2.mul_add(q, tail)
+}
+
+/// The natural logarithm of 1 + x.
+#[inline(always)]
+pub(super) fn ln_1p<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    let one = splat(s, 1.0);
+    let minus_one = splat(s, -1.0);
+    // Only the exponent is taken from the rounded 1 + x; f is (1 + x) / 2^n - 1 = x / 2^n + (1 / 2^n - 1).
+    let bits = (one + x).to_bits().add(S::F32::splat_bits(s, EXPONENT_SHIFT));
+    let n = S::F32::from_bits(bits.shr::<23>().or(S::F32::splat_bits(s, 0x4b00_0000)))
+        - splat(s, 8_388_608.0 + 128.0);
+    // n * 2^23, to take from an exponent field. Where n is not 0, x is far from subnormal.
+    let shift = bits.and(S::F32::splat_bits(s, 0xff80_0000)).sub(S::F32::splat_bits(s, 0x4000_0000));
+    let x_scaled = S::F32::from_bits(x.to_bits().sub(shift));
+    // For n = 128 the field runs over and gives -infinity: 0 is as good as 2^-128.
+    let power = splat(s, 0.0).max_or_other(S::F32::from_bits(one.to_bits().sub(shift)));
+    // Rounded for n = 1 and small x alone; then |x / 2^n| < |1 / 2^n - 1|, and the error comes out exactly.
+    let less_one = power - one;
+    let f = x_scaled + less_one;
+    let y = ln_reduced(s, n, f, x_scaled - (f - less_one));
+    let y = x.select(x.equal(splat(s, f32::INFINITY)), y);
+    let y = splat(s, f32::NEG_INFINITY).select(x.equal(minus_one), y);
+    or_sign(s, splat(s, f32::NAN).select(x.greater_equal(minus_one).not(), y), x)
+}
