@@ -1,5 +1,6 @@
 //! Every operation on every instruction set of this CPU, lane by lane, against scalar Rust.
 
+mod functions;
 #[cfg(unix)]
 mod guard;
 #[cfg(unix)]
