@@ -1,12 +1,12 @@
 //! Optimiser updates: against PyTorch and the f64 twins, in every length, and the same bits everywhere.
 
-mod common;
 #[path = "updates/bits.rs"]
 mod bits;
 #[path = "updates/cases.rs"]
 mod cases;
 #[path = "updates/clipping.rs"]
 mod clipping;
+mod common;
 #[path = "updates/options.rs"]
 mod options;
 #[path = "updates/special.rs"]

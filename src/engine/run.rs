@@ -1,10 +1,10 @@
 //! Runs a plan: the leader goes from phase to phase, the team shares each phase's tiles.
 
+use super::Loss;
 use super::arena::{BufferId, Memory, Place};
 use super::graph::Graph;
 use super::plan::{BIAS_COLUMNS, BiasGradient, Phase, Plan, Product, UPDATE_ELEMENTS, Work};
 use super::source::{BatchSource, TargetKind};
-use super::Loss;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::gemm::driver::Operands;

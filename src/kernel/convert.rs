@@ -2,6 +2,7 @@
 
 use super::compiled::compiled;
 use super::element::{Element, Floats};
+use super::share::{self, cut};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Simd};
@@ -12,6 +13,8 @@ struct BytesToFloats<'a, T> {
     offset: T,
     out: &'a mut [T],
 }
+
+cut! { ['a, T: Copy] BytesToFloats<'a, T>: per_unit(out, bytes) keep(scale, offset) }
 
 impl<T: Element> Kernel for BytesToFloats<'_, T> {
     type Output = ();
@@ -48,7 +51,7 @@ pub fn bytes_to_floats<T: Element>(
     if out.len() != bytes.len() {
         return Err(Error::shape("bytes_to_floats", "out", bytes.len(), out.len()));
     }
-    T::run(context, BytesToFloats { bytes, scale, offset, out });
+    share::run::<T, _>(context, BytesToFloats { bytes, scale, offset, out });
     Ok(())
 }
 

@@ -67,7 +67,11 @@ fn the_norm_is_right_at_every_length_and_size_and_the_same_everywhere() {
             let x: Vec<f64> = x.iter().map(|x| x * scale).collect();
             let exact = exact_norm(&x);
             let norms: Vec<f64> = contexts().iter().map(|context| norm(context, &[&x])).collect();
-            assert!((norms[0] - exact).abs() <= 1e-14 * exact + 1e-323, "{length} {scale}: {} {exact}", norms[0]);
+            assert!(
+                (norms[0] - exact).abs() <= 1e-14 * exact + 1e-323,
+                "{length} {scale}: {} {exact}",
+                norms[0]
+            );
             assert!(norms.iter().all(|norm| norm.to_bits() == norms[0].to_bits()), "{norms:?}");
         }
     }
@@ -116,7 +120,9 @@ fn gradients_are_clipped_to_their_norm() {
             let (mut x, mut y) = (a.clone(), b.clone());
             y[99] = bad;
             let error = clip_norm(&context, &mut [&mut x, &mut y], 0.5).unwrap_err();
-            assert!(matches!(&error, Error::NonFinite { what: "gradient", place, index: 99, .. } if place == "array 1"));
+            assert!(
+                matches!(&error, Error::NonFinite { what: "gradient", place, index: 99, .. } if place == "array 1")
+            );
             assert_eq!(x, a);
             assert_eq!(y[..99], b[..99]);
         }

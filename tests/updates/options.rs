@@ -58,7 +58,8 @@ fn momentum_says_what_it_needs() {
     let error = text(Sgd { dampening: f64::NAN, ..momentum }.step(1));
     assert_eq!(error, "momentum: dampening: expected a finite number, got NaN");
     let error = text(Sgd { nesterov: true, dampening: 0.1, ..momentum }.step(1));
-    let expected = "momentum: nesterov: expected a momentum above 0 and no dampening, got momentum 0.9, dampening 0.1";
+    let expected =
+        "momentum: nesterov: expected a momentum above 0 and no dampening, got momentum 0.9, dampening 0.1";
     assert_eq!(error, expected);
     assert!(text(Sgd { nesterov: true, ..Sgd::default() }.step(1)).contains("momentum 0, dampening 0"));
 }
@@ -73,9 +74,11 @@ fn steps_refuse_what_they_cannot_run() {
     let error = text(adam(&context, &step, &mut [0.0_f32; 2], &[0.0; 2], &mut [0.0; 2], &mut [0.0; 2]));
     assert_eq!(error, "adamw: amsgrad: expected false: `amsgrad` takes the array that it needs, got true");
     let step = RmsProp::default().step(1).unwrap();
-    let error = text(rmsprop(&context, &step, &mut [0.0_f32; 2], &[0.0; 2], &mut [0.0; 2], &mut [0.0; 2], &mut []));
+    let error =
+        text(rmsprop(&context, &step, &mut [0.0_f32; 2], &[0.0; 2], &mut [0.0; 2], &mut [0.0; 2], &mut []));
     assert_eq!(error, "rmsprop: velocity: expected no elements: the options do not use it, got 2");
-    let error = text(rmsprop(&context, &step, &mut [0.0_f32; 2], &[0.0; 2], &mut [0.0; 2], &mut [], &mut [0.0; 1]));
+    let error =
+        text(rmsprop(&context, &step, &mut [0.0_f32; 2], &[0.0; 2], &mut [0.0; 2], &mut [], &mut [0.0; 1]));
     assert_eq!(error, "rmsprop: mean: expected no elements: the options do not use it, got 1");
 
     let step = Adam::default().step(1).unwrap();
@@ -94,15 +97,15 @@ fn every_array_has_the_length_of_the_gradients() {
     let g = [0.5_f32; 4];
     for wrong in [0, 3, 5] {
         for (name, at) in [("parameters", 0), ("a", 1), ("b", 2), ("c", 3)] {
-            let arrays = || -> [Vec<f32>; 4] {
-                std::array::from_fn(|i| vec![0.25; if i == at { wrong } else { 4 }])
-            };
+            let arrays =
+                || -> [Vec<f32>; 4] { std::array::from_fn(|i| vec![0.25; if i == at { wrong } else { 4 }]) };
             let refuse = |operation: &str, names: [&str; 3], result: Result<bool>| {
                 let name = if at == 0 { name } else { names[at - 1] };
                 if name.is_empty() {
                     return result.map(drop).unwrap();
                 }
-                let expected = format!("{operation}: {name}: expected 4 elements, as in the gradients, got {wrong}");
+                let expected =
+                    format!("{operation}: {name}: expected 4 elements, as in the gradients, got {wrong}");
                 assert_eq!(text(result), expected);
             };
             let [mut p, mut a, mut b, mut c] = arrays();

@@ -16,12 +16,19 @@ fn a_gradient_that_is_not_finite_is_reported_wherever_it_stands() {
                         let mut gradients = values::<f32>(2, length);
                         // Large numbers are finite.
                         gradients[(place + 1) % length] = 1e15;
-                        assert!(case.step_all(&context, 1, &mut state(), &gradients).unwrap(), "{}", case.name);
+                        assert!(
+                            case.step_all(&context, 1, &mut state(), &gradients).unwrap(),
+                            "{}",
+                            case.name
+                        );
                         gradients[place] = bad;
                         let finite = case.step_all(&context, 1, &mut state(), &gradients);
                         // An infinite norm is a factor of 0, which PyTorch applies too.
                         let what = format!("{} {length} {place} {bad}", case.name);
-                        assert!(finite.is_ok_and(|finite| !finite) || case.name == "adam_clip_norm", "{what}");
+                        assert!(
+                            finite.is_ok_and(|finite| !finite) || case.name == "adam_clip_norm",
+                            "{what}"
+                        );
                     }
                 }
             }
@@ -42,7 +49,11 @@ fn nan_stays_where_it_is() {
                 assert!(case.step_all(&context, 5, &mut clean, &values(2, 40)).unwrap());
                 if clean[array][17].to_bits() != old[array][17].to_bits() {
                     assert!(!finite, "{} array {array}", case.name);
-                    assert!(state[array][17].is_nan() && state[0][17].is_nan(), "{} array {array}", case.name);
+                    assert!(
+                        state[array][17].is_nan() && state[0][17].is_nan(),
+                        "{} array {array}",
+                        case.name
+                    );
                 }
                 for (state, clean) in state.iter().zip(&clean) {
                     for i in (0..40).filter(|&i| i != 17) {
@@ -83,7 +94,8 @@ fn the_first_step_ignores_what_the_state_held() {
         let (mut p, mut v) = (vec![1.0_f32; 20], vec![f32::NAN; 20]);
         assert!(momentum(&context, &step, &mut p, &[0.5; 20], &mut v).unwrap());
         assert_eq!((p, v), (vec![0.75; 20], vec![0.5; 20]));
-        let options = Adagrad { learning_rate: 1.0, initial_accumulator: 3.75, epsilon: 0.0, ..Adagrad::default() };
+        let options =
+            Adagrad { learning_rate: 1.0, initial_accumulator: 3.75, epsilon: 0.0, ..Adagrad::default() };
         let (mut p, mut sum) = (vec![1.0_f32; 20], vec![f32::NAN; 20]);
         assert!(adagrad(&context, &options.step(1).unwrap(), &mut p, &[0.5; 20], &mut sum).unwrap());
         assert_eq!((p, sum), (vec![0.75; 20], vec![4.0; 20]));
@@ -94,7 +106,8 @@ fn the_first_step_ignores_what_the_state_held() {
 fn late_steps_have_no_bias() {
     // beta^step underflows to nothing, and the power of large exponents is quick; so is NAdam's product.
     let context = Context::new(Isa::Portable).unwrap();
-    for (i, step) in [Adam::default().step(u64::MAX), RAdam::default().step(u64::MAX)].into_iter().enumerate() {
+    for (i, step) in [Adam::default().step(u64::MAX), RAdam::default().step(u64::MAX)].into_iter().enumerate()
+    {
         let (mut p, mut m, mut v) = ([1.0_f64], [0.5], [0.25]);
         adam(&context, &step.unwrap(), &mut p, &[0.5], &mut m, &mut v).unwrap();
         assert!((p[0] - (1.0 - 1e-3)).abs() < 1e-10, "{i}: {p:?}");

@@ -16,8 +16,7 @@ const INPUTS: usize = 150;
 /// Two classes: the sign of the sum of the first features.
 fn data() -> Dataset {
     let x: Vec<f32> = crate::common::random(3, SAMPLES * INPUTS).iter().map(|&x| x as f32).collect();
-    let classes: Vec<u32> =
-        x.chunks(INPUTS).map(|x| u32::from(x[..20].iter().sum::<f32>() > 0.0)).collect();
+    let classes: Vec<u32> = x.chunks(INPUTS).map(|x| u32::from(x[..20].iter().sum::<f32>() > 0.0)).collect();
     let x = Tensor::from_slice(&[SAMPLES, INPUTS], &x).unwrap();
     Dataset::from_values(x).unwrap().with_classes(classes, 2).unwrap()
 }
@@ -136,7 +135,12 @@ fn models_move_as_slices_do() {
                     let mut count = 0;
                     for (index, array) in used.enumerate() {
                         let ours = model.optimizer_state(name, index).unwrap();
-                        assert_eq!(all_bits(ours.as_slice()), all_bits(array), "{} {name} {index}", case.name);
+                        assert_eq!(
+                            all_bits(ours.as_slice()),
+                            all_bits(array),
+                            "{} {name} {index}",
+                            case.name
+                        );
                         count += 1;
                     }
                     assert!(model.optimizer_state(name, count).is_err(), "{} {count}", case.name);
@@ -184,7 +188,8 @@ fn clipping_by_the_norm_bounds_a_step() {
 #[test]
 fn clipping_by_the_norm_finds_what_is_not_finite_before_it_spoils_anything() {
     let x = Tensor::from_slice(&[1, 2], &[3e38_f32, 3e38]).unwrap();
-    let data = Dataset::from_values(x).unwrap().with_values(Tensor::from_slice(&[1, 1], &[-1e19_f32]).unwrap());
+    let data =
+        Dataset::from_values(x).unwrap().with_values(Tensor::from_slice(&[1, 1], &[-1e19_f32]).unwrap());
     let data = data.unwrap();
     let mut model: Model<f32> = Sequential::new().with(Dense::new(2, 1)).build(1).unwrap();
     model.compile(Loss::MeanSquaredError, Sgd::default()).unwrap();

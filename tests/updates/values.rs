@@ -34,7 +34,11 @@ fn a_hundred_steps_follow_pytorch() {
     for (case, lines) in cases.iter().zip(lines.chunks(2)) {
         for (line, kind) in lines.iter().zip(["f32", "f64"]) {
             let mut fields = line.split(',');
-            assert_eq!((fields.next(), fields.next()), (Some(case.name), Some(kind)), "the order of the cases");
+            assert_eq!(
+                (fields.next(), fields.next()),
+                (Some(case.name), Some(kind)),
+                "the order of the cases"
+            );
             let golden: Vec<f64> = fields.map(|field| field.parse().unwrap()).collect();
             assert_eq!(golden.len(), 16);
             for context in contexts() {
@@ -95,7 +99,9 @@ fn a_hundred_steps_follow_the_f64_twin() {
             }
             _ => unreachable!(),
         };
-        if !["sgd", "sgd_decay", "momentum", "dampening", "nesterov", "adam", "adam_decay"].contains(&case.name) {
+        if !["sgd", "sgd_decay", "momentum", "dampening", "nesterov", "adam", "adam_decay"]
+            .contains(&case.name)
+        {
             continue;
         }
         let mut exact = start::<f64>(53);

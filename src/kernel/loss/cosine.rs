@@ -196,6 +196,9 @@ pub fn cosine<T: Element>(
     }
     let finish = rows.start(|| rows.total_weight(context, losses.len()));
     let (width, weights, scale, gradient) = (rows.width, rows.sample_weights, finish.scale(), d_a);
-    T::run(context, CosineRows { a, b, targets, margin, weights, width, scale, losses: &mut *losses, gradient });
+    T::run(
+        context,
+        CosineRows { a, b, targets, margin, weights, width, scale, losses: &mut *losses, gradient },
+    );
     Ok(finish.finish(context, losses))
 }

@@ -97,7 +97,14 @@ pub struct WeightedBinaryCrossEntropy<'a, T> {
 
 impl<T: Element> Term<T> for WeightedBinaryCrossEntropy<'_, T> {
     #[inline(always)]
-    fn apply<S: Simd>(self, s: S, z: T::V<S>, target: T::V<S>, at: usize, count: usize) -> (T::V<S>, T::V<S>) {
+    fn apply<S: Simd>(
+        self,
+        s: S,
+        z: T::V<S>,
+        target: T::V<S>,
+        at: usize,
+        count: usize,
+    ) -> (T::V<S>, T::V<S>) {
         let (zero, one) = (T::V::<S>::splat(s, T::zero()), T::V::<S>::splat(s, T::one()));
         let positive = match self.positive {
             &[positive] => T::V::<S>::splat(s, positive),
@@ -249,7 +256,8 @@ pub fn smooth_l1<T: Element>(
         T::run(context, job);
         return Ok(finish.finish(context, losses));
     }
-    let (finish, job) = MeanOfTerms::new(context, Huber::<T, true> { bend }, operands, rows, &mut *losses, d_prediction);
+    let (finish, job) =
+        MeanOfTerms::new(context, Huber::<T, true> { bend }, operands, rows, &mut *losses, d_prediction);
     T::run(context, job);
     Ok(finish.finish(context, losses))
 }
@@ -343,7 +351,8 @@ pub fn kl_divergence<T: Element>(
     let operands = [("log_probabilities", log_probabilities.len()), ("targets", targets.len())];
     rows.check(OPERATION, losses.len(), operands, ("d_log_probabilities", d_log_probabilities.as_deref()))?;
     let operands = (log_probabilities, targets);
-    let (finish, job) = MeanOfTerms::new(context, Divergence::<false>, operands, rows, &mut *losses, d_log_probabilities);
+    let (finish, job) =
+        MeanOfTerms::new(context, Divergence::<false>, operands, rows, &mut *losses, d_log_probabilities);
     T::run(context, job);
     Ok(finish.finish(context, losses))
 }
@@ -367,7 +376,8 @@ pub fn kl_divergence_log_target<T: Element>(
     let operands = [("log_probabilities", log_probabilities.len()), ("targets", targets.len())];
     rows.check(OPERATION, losses.len(), operands, ("d_log_probabilities", d_log_probabilities.as_deref()))?;
     let operands = (log_probabilities, targets);
-    let (finish, job) = MeanOfTerms::new(context, Divergence::<true>, operands, rows, &mut *losses, d_log_probabilities);
+    let (finish, job) =
+        MeanOfTerms::new(context, Divergence::<true>, operands, rows, &mut *losses, d_log_probabilities);
     T::run(context, job);
     Ok(finish.finish(context, losses))
 }

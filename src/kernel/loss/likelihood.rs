@@ -89,7 +89,8 @@ pub fn negative_log_likelihood<T: Element>(
     let targets = WeightedClasses { classes, ignore, class_weights, sample_weights: rows.sample_weights };
     let finish = rows.start(|| targets.total_weight());
     let (x, width, scale) = (log_probabilities, rows.width, finish.scale());
-    let job = LikelihoodRows { x, targets, width, scale, losses: &mut *losses, gradient: d_log_probabilities };
+    let job =
+        LikelihoodRows { x, targets, width, scale, losses: &mut *losses, gradient: d_log_probabilities };
     T::run(context, job);
     Ok(finish.finish(context, losses))
 }

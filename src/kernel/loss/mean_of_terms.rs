@@ -14,7 +14,14 @@ pub trait Term<T: Element>: Copy {
     const MEAN: bool = true;
 
     /// The operation on the row's elements from `column` on, `count` of them. Mark it `#[inline(always)]`.
-    fn apply<S: Simd>(self, s: S, x: T::V<S>, target: T::V<S>, column: usize, count: usize) -> (T::V<S>, T::V<S>);
+    fn apply<S: Simd>(
+        self,
+        s: S,
+        x: T::V<S>,
+        target: T::V<S>,
+        column: usize,
+        count: usize,
+    ) -> (T::V<S>, T::V<S>);
 }
 
 /// The kernel.

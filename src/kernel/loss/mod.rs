@@ -193,7 +193,9 @@ impl Finish {
             Reduction::Mean if self.divisor == 0.0 => sum * T::zero(),
             Reduction::Mean if sum.is_infinite() => {
                 // The mean may be in range where the sum is not.
-                T::from_f64(losses.iter().fold(0.0, |mean, loss| mean + Element::to_f64(*loss) / self.divisor))
+                T::from_f64(
+                    losses.iter().fold(0.0, |mean, loss| mean + Element::to_f64(*loss) / self.divisor),
+                )
             }
             Reduction::Mean => T::from_f64(sum.to_f64() / self.divisor),
         }
@@ -250,9 +252,9 @@ fn check_classes(
     // The largest first: a plain maximum is a vector loop, a search is not.
     let largest = match ignore {
         None => classes.iter().fold(0, |largest, &class| class.max(largest)),
-        Some(ignore) => {
-            classes.iter().fold(0, |largest, &class| if class == ignore { largest } else { class.max(largest) })
-        }
+        Some(ignore) => classes
+            .iter()
+            .fold(0, |largest, &class| if class == ignore { largest } else { class.max(largest) }),
     };
     if rows > 0 && largest as usize >= width {
         let wrong = |&class: &u32| class as usize >= width && Some(class) != ignore;

@@ -7,6 +7,7 @@ use crate::kernel::accuracy::Accuracy;
 use crate::kernel::compiled::compiled;
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, Binary, Unary};
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Mask, Simd, Vector};
 
 /// Checks that an output is as long as its input.
@@ -37,6 +38,8 @@ impl<T: Element, O: Unary<T>> Kernel for Map<'_, T, O> {
     }
 }
 
+cut! { ['a, T, O: Copy] Map<'a, T, O>: per_unit(output, input) keep(operation) }
+
 /// The same in place.
 pub(crate) struct MapInPlace<'a, T, O> {
     pub(crate) operation: O,
@@ -58,6 +61,8 @@ pub(crate) struct Zip<'a, T, O> {
     pub(crate) b: &'a [T],
     pub(crate) output: &'a mut [T],
 }
+
+cut! { ['a, T, O: Copy] Zip<'a, T, O>: per_unit(output, a, b) keep(operation) }
 
 impl<T: Element, O: Binary<T>> Kernel for Zip<'_, T, O> {
     type Output = ();
@@ -108,13 +113,15 @@ macro_rules! functions {
         /// [`Error::Shape`] if the slices differ in length.
         pub fn $name<T: Element>(context: &Context, input: &[T], output: &mut [T]) -> Result<()> {
             check_length(stringify!($name), "output", input.len(), output.len())?;
-            T::run(context, Map { operation: $operation, input, output });
+            share::run::<T, _>(context, Map { operation: $operation, input, output });
             Ok(())
         }
 
         #[doc = concat!("[`", stringify!($name), "`] in place.")]
         pub fn $name_in_place<T: Element>(context: &Context, data: &mut [T]) {
-            in_place(data, |input, output| T::run(context, Map { operation: $operation, input, output }));
+            share::run_by(context, data, |data| {
+                in_place(data, |input, output| T::run(context, Map { operation: $operation, input, output }));
+            });
         }
 
         #[derive(Clone, Copy)]
@@ -141,7 +148,7 @@ macro_rules! functions {
         ) -> Result<()> {
             check_length(stringify!($name_backward), "d_output", $saved.len(), d_output.len())?;
             check_length(stringify!($name_backward), "d_input", $saved.len(), d_input.len())?;
-            T::run(context, Zip { operation: $derivative, a: d_output, b: $saved, output: d_input });
+            share::run::<T, _>(context, Zip { operation: $derivative, a: d_output, b: $saved, output: d_input });
             Ok(())
         }
         )*
@@ -172,6 +179,8 @@ struct PowBackward<'a, T> {
     d_output: &'a [T],
     d_base: &'a mut [T],
 }
+
+cut! { ['a, T] PowBackward<'a, T>: per_unit(d_base, base, exponent, d_output) keep() }
 
 impl<T: Element> Kernel for PowBackward<'_, T> {
     type Output = ();
@@ -210,9 +219,17 @@ impl<T: Element> Kernel for PowBackward<'_, T> {
 pub fn pow<T: Element>(context: &Context, base: &[T], exponent: &[T], output: &mut [T]) -> Result<()> {
     check_length("pow", "exponent", base.len(), exponent.len())?;
     check_length("pow", "output", base.len(), output.len())?;
-    T::run(context, Zip { operation: Pow, a: base, b: exponent, output });
+    share::run::<T, _>(context, Zip { operation: Pow, a: base, b: exponent, output });
     Ok(())
 }
+
+/// What [`pow_in_place`] cuts.
+struct Both<'a, T> {
+    base: &'a mut [T],
+    exponent: &'a [T],
+}
+
+cut! { ['a, T] Both<'a, T>: per_unit(base, exponent) keep() }
 
 /// [`pow`] in place: `base[i] = base[i]^exponent[i]`.
 ///
@@ -220,11 +237,13 @@ pub fn pow<T: Element>(context: &Context, base: &[T], exponent: &[T], output: &m
 /// [`Error::Shape`] if the slices differ in length.
 pub fn pow_in_place<T: Element>(context: &Context, base: &mut [T], exponent: &[T]) -> Result<()> {
     check_length("pow_in_place", "exponent", base.len(), exponent.len())?;
-    let mut rest = exponent;
-    in_place(base, |input, output| {
-        let b;
-        (b, rest) = rest.split_at(input.len());
-        T::run(context, Zip { operation: Pow, a: input, b, output });
+    share::run_by(context, Both { base, exponent }, |Both { base, exponent }| {
+        let mut rest = exponent;
+        in_place(base, |input, output| {
+            let b;
+            (b, rest) = rest.split_at(input.len());
+            T::run(context, Zip { operation: Pow, a: input, b, output });
+        });
     });
     Ok(())
 }
@@ -236,17 +255,21 @@ pub fn pow_in_place<T: Element>(context: &Context, base: &mut [T], exponent: &[T
 pub fn pow_scalar<T: Element>(context: &Context, base: &[T], exponent: T, output: &mut [T]) -> Result<()> {
     check_length("pow_scalar", "output", base.len(), output.len())?;
     let exponents = [exponent; 512];
-    for (a, output) in base.chunks(exponents.len()).zip(output.chunks_mut(exponents.len())) {
-        T::run(context, Zip { operation: Pow, a, b: &exponents[..a.len()], output });
-    }
+    share::run_by(context, Map { operation: (), input: base, output }, |Map { input, output, .. }| {
+        for (a, output) in input.chunks(exponents.len()).zip(output.chunks_mut(exponents.len())) {
+            T::run(context, Zip { operation: Pow, a, b: &exponents[..a.len()], output });
+        }
+    });
     Ok(())
 }
 
 /// [`pow_scalar`] in place.
 pub fn pow_scalar_in_place<T: Element>(context: &Context, base: &mut [T], exponent: T) {
     let exponents = [exponent; 512];
-    in_place(base, |a, output| {
-        T::run(context, Zip { operation: Pow, a, b: &exponents[..a.len()], output });
+    share::run_by(context, base, |base| {
+        in_place(base, |a, output| {
+            T::run(context, Zip { operation: Pow, a, b: &exponents[..a.len()], output });
+        });
     });
 }
 
@@ -265,7 +288,7 @@ pub fn pow_backward<T: Element>(
     check_length("pow_backward", "exponent", base.len(), exponent.len())?;
     check_length("pow_backward", "d_output", base.len(), d_output.len())?;
     check_length("pow_backward", "d_base", base.len(), d_base.len())?;
-    T::run(context, PowBackward { base, exponent, d_output, d_base });
+    share::run::<T, _>(context, PowBackward { base, exponent, d_output, d_base });
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The frames for rows: one number out of each.
 
 use crate::kernel::element::Element;
+use crate::kernel::share::cut;
 use crate::simd::{Kernel, Simd};
 
 /// A row in, a number out.
@@ -16,6 +17,8 @@ pub(super) struct Rows<'a, T, R> {
     pub width: usize,
     pub out: &'a mut [T],
 }
+
+cut! { ['a, T, R: Copy] Rows<'a, T, R>: per_unit(out) wide(width: input) keep(reduction, width) }
 
 impl<T: Element, R: Row<T>> Kernel for Rows<'_, T, R> {
     type Output = ();
@@ -41,6 +44,8 @@ pub(super) struct RowPairs<'a, T, R> {
     pub width: usize,
     pub out: &'a mut [T],
 }
+
+cut! { ['a, T, R: Copy] RowPairs<'a, T, R>: per_unit(out) wide(width: a, b) keep(reduction, width) }
 
 impl<T: Element, R: RowPair<T>> Kernel for RowPairs<'_, T, R> {
     type Output = ();

@@ -29,7 +29,8 @@ fn check_keep(operation: &'static str, keep: &[bool], rows: usize, width: usize)
     if whole && (rows == 0 || (mask_rows > 0 && rows.is_multiple_of(mask_rows))) {
         return Ok(());
     }
-    let expected = format_args!("{rows} rows of {width}, or a number of rows that divides {rows}").to_string();
+    let expected =
+        format_args!("{rows} rows of {width}, or a number of rows that divides {rows}").to_string();
     Err(Error::shape(operation, "keep", expected, format_args!("{} elements", keep.len())))
 }
 

@@ -101,12 +101,7 @@ impl AdamaxRule {
 
 impl<T: Element> Update<T, 3> for AdamaxRule<T> {
     #[inline(always)]
-    fn apply<S: Simd>(
-        self,
-        s: S,
-        [parameter, mean, norm]: [T::V<S>; 3],
-        gradient: T::V<S>,
-    ) -> [T::V<S>; 3] {
+    fn apply<S: Simd>(self, s: S, [parameter, mean, norm]: [T::V<S>; 3], gradient: T::V<S>) -> [T::V<S>; 3] {
         let mean = (gradient - mean).mul_add(T::V::<S>::splat(s, self.one_minus_beta1), mean);
         let size = gradient.abs() + T::V::<S>::splat(s, self.epsilon);
         let norm = (norm * T::V::<S>::splat(s, self.beta2)).max(size);

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, Unary};
 use crate::kernel::reduce::{self, SUM_CHUNK};
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// How a model's gradients are bounded before each update.
@@ -65,6 +66,8 @@ pub(super) struct ClipValue<'a, T> {
     limit: T,
 }
 
+cut! { ['a, T: Copy] ClipValue<'a, T>: per_unit(x) keep(limit) }
+
 impl<T: Element> Kernel for ClipValue<'_, T> {
     type Output = ();
     #[inline(always)]
@@ -87,6 +90,8 @@ pub(super) struct Scale<'a, T> {
     x: &'a mut [T],
     factor: T,
 }
+
+cut! { ['a, T: Copy] Scale<'a, T>: per_unit(x) keep(factor) }
 
 impl<T: Element> Kernel for Scale<'_, T> {
     type Output = ();
@@ -231,7 +236,7 @@ pub fn clip_norm<T: Element>(context: &Context, gradients: &mut [&mut [T]], max_
     let factor = norm_scale(norm, max_norm);
     if factor < 1.0 {
         for x in gradients {
-            T::run(context, Scale { x, factor: T::from_f64(factor) });
+            share::run::<T, _>(context, Scale { x, factor: T::from_f64(factor) });
         }
     }
     Ok(norm)
@@ -251,6 +256,6 @@ pub fn clip_norm<T: Element>(context: &Context, gradients: &mut [&mut [T]], max_
 /// ```
 pub fn clip_value<T: Element>(context: &Context, gradients: &mut [T], limit: f64) -> Result<()> {
     check_limit("clip_value", "limit", limit)?;
-    T::run(context, ClipValue { x: gradients, limit: T::from_f64(limit) });
+    share::run::<T, _>(context, ClipValue { x: gradients, limit: T::from_f64(limit) });
     Ok(())
 }

@@ -50,6 +50,7 @@ pub use sgd::{Sgd, SgdRule, momentum, sgd};
 use super::compiled::{Compiled, compiled};
 use super::element::Element;
 use super::loops::{self, Update};
+use super::share::{self, cut};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Simd, Vector};
@@ -186,6 +187,8 @@ struct Run<'a, T, O, const N: usize> {
     gradients: &'a [T],
 }
 
+cut! { ['a, T: Copy, O: Copy, const N: usize] Run<'a, T, O, N>: per_unit(gradients, state) keep(operation) }
+
 impl<T: Element, O: Update<T, N>, const N: usize> Kernel for Run<'_, T, O, N> {
     type Output = bool;
     #[inline(always)]
@@ -195,7 +198,7 @@ impl<T: Element, O: Update<T, N>, const N: usize> Kernel for Run<'_, T, O, N> {
 }
 
 /// Runs `rule`, the step's rounded to T; `state` is the parameters and the arrays called `names`.
-fn run<'a, T: Element, R, O: Update<T, N>, const N: usize>(
+fn run<'a, T: Element, R, O: Update<T, N> + Send, const N: usize>(
     context: &Context,
     step: &Step<R>,
     rule: O,
@@ -213,7 +216,7 @@ where
         }
     }
     let operation = Whole { before: step.before.round(), rule };
-    Ok(<T as Compiled<Run<'a, T, O, N>>>::run(context, Run { operation, state, gradients }))
+    Ok(share::run::<T, Run<'a, T, O, N>>(context, Run { operation, state, gradients }))
 }
 
 /// `value` is finite and not negative.

@@ -76,8 +76,8 @@ impl RAdam {
         let step_size = self.learning_rate / (1.0 - power(self.beta1, number));
         let adaptive = length > 5.0;
         let rectified = || {
-            let share = (length - 4.0) * (length - 2.0) * longest
-                / ((longest - 4.0) * (longest - 2.0) * length);
+            let share =
+                (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
             (share * (1.0 - power2)).sqrt()
         };
         let rule = AdamRule {

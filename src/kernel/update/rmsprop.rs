@@ -142,8 +142,7 @@ impl<T: Element> RmsPropRule<T> {
         match velocity {
             None => (parameter + gradient * rate / denominator, gradient),
             Some(velocity) => {
-                let velocity =
-                    velocity.mul_add(T::V::<S>::splat(s, self.momentum), gradient / denominator);
+                let velocity = velocity.mul_add(T::V::<S>::splat(s, self.momentum), gradient / denominator);
                 (velocity.mul_add(rate, parameter), velocity)
             }
         }
