@@ -252,12 +252,14 @@ mod tests {
             for width in [1, 2, 3, 8, 40, 1000] {
                 for grain in [1, 16, 256] {
                     let mut values: Vec<f32> = (0..units).map(|i| (i % 3) as f32).collect();
-                    let run = |piece| f32::run(&context, piece);
-                    assert!(share(Increment { values: &mut values }, width, grain, run));
+                    let increment = |values: &mut [f32]| {
+                        share(Increment { values }, width, grain, |piece| f32::run(&context, piece))
+                    };
+                    assert!(increment(&mut values));
                     assert!(values.iter().enumerate().all(|(i, &x)| x == (i % 3) as f32 + 1.0));
                     if units > 0 {
                         values[units / 2] = 3.0;
-                        assert!(!share(Increment { values: &mut values }, width, grain, run));
+                        assert!(!increment(&mut values));
                     }
                 }
             }
