@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Derives the coefficients of src/kernel/math.rs: minimax polynomials by Lawson's iteration, rounded to f32.
+"""Derives the coefficients and tables of src/kernel/math/: minimax polynomials by Lawson's iteration, rounded to f32.
 
 Each coefficient is rounded in turn, from the lowest power on, and the rest is fitted again around it, so the rounded
 polynomial stays close to the best one. Prints Rust constants and the largest error of each polynomial, in units of
@@ -9,9 +9,12 @@ polynomial stays close to the best one. Prints Rust constants and the largest er
 """
 import struct
 import sys
-from mpmath import mp, mpf, matrix, lu_solve, exp, expm1, log, log1p, tanh, sqrt, cos, pi
+from math import erf as erf_f64, frexp
+from mpmath import mp, mpf, matrix, lu_solve, erf, erfc, exp, expm1, log, log1p, tanh, sqrt, sin, cos, pi
 
 mp.prec = 120
+# Points and rounds of the fits that are many and small: the pieces of the tables.
+SMALL = (40, 6)
 
 
 def to_f32(value):
@@ -19,18 +22,18 @@ def to_f32(value):
     return struct.unpack("<f", struct.pack("<f", float(value)))[0]
 
 
-def minimax(target, weight, terms, low, high):
+def minimax(target, weight, terms, low, high, effort=(300, 60)):
     """Coefficients c of sum c[i] x^i that minimise the largest |weight * (target - polynomial)| on [low, high].
 
     Lawson's iteration, which needs no special care where the weight vanishes: least squares on a fixed grid, whose
     weights are multiplied by the error of the last round until the error is level.
     """
-    count = 300
+    count, rounds = effort
     grid = [(low + high) / 2 - (high - low) / 2 * cos(pi * (i + mpf(1) / 2) / count) for i in range(count)]
     targets, weights = [target(x) for x in grid], [weight(x) for x in grid]
     lawson = [mpf(1) / count] * count
     best, best_error = None, None
-    for _ in range(60):
+    for _ in range(rounds):
         normal, right = matrix(terms, terms), matrix(terms, 1)
         for x, t, w, l in zip(grid, targets, weights, lawson):
             power = [w * w * l * x**i for i in range(2 * terms - 1)]
@@ -55,7 +58,7 @@ def horner(c, x):
     return result
 
 
-def rounded(target, weight, terms, low, high):
+def rounded(target, weight, terms, low, high, effort=(300, 60)):
     """The same with every coefficient an f32."""
     fixed = []
     while len(fixed) < terms:
@@ -65,14 +68,12 @@ def rounded(target, weight, terms, low, high):
         rest = minimax(
             lambda x: (target(x) - horner(fixed, x)) / x**k,
             lambda x: weight(x) * abs(x) ** k,
-            terms - k, low, high,
-        ) if k else minimax(target, weight, terms, low, high)
+            terms - k, low, high, effort,
+        ) if k else minimax(target, weight, terms, low, high, effort)
         fixed.append(to_f32(rest[0]))
-    count = 4001
-    worst = max(
-        abs(weight(x) * (target(x) - horner(fixed, x)))
-        for x in (low + (high - low) * i / (count - 1) for i in range(count))
-    )
+    count = 4001 if effort[0] > 100 else 202
+    points = (low + (high - low) * i / (count - 1) for i in range(count))
+    worst = max(abs(weight(x) * (target(x) - horner(fixed, x))) for x in points if x != 0)
     return fixed, worst
 
 
@@ -81,6 +82,126 @@ def show(name, c, worst):
     values = ", ".join(repr(struct.unpack('<f', struct.pack('<f', value))[0]) for value in c)
     print(f"const {name}: [f32; {len(c)}] = [{values}];")
     print("//   bits:", ", ".join(f"{struct.unpack('<I', struct.pack('<f', value))[0]:#010x}" for value in c))
+
+
+def table(name, values):
+    print(f"const {name}: [f32; {len(values)}] = [{', '.join('%.9g' % value for value in values)}];")
+
+
+def unit(value):
+    """The distance of the f32 around `value`."""
+    return 2.0 ** (frexp(abs(value))[1] - 24)
+
+
+def lost(value):
+    """What rounding to f32 costs, in ULP."""
+    return float(abs(to_f32(value) - value)) / unit(value)
+
+
+def spaced_pieces():
+    """erf on 16 intervals of one width, chosen so that the function in their middles is almost an f32."""
+    best = None
+    for i in range(int(0.2536 * 2**22), int(0.258 * 2**22)):
+        worst = 0
+        for k in range(1, 16):
+            value = erf_f64(k * i / 2**22)
+            worst = max(worst, abs(to_f32(value) - value) / unit(value))
+            if best and worst >= best[0]:
+                break
+        else:
+            best = (worst, i)
+    spacing = mpf(best[1]) / 2**22
+    half = spacing / 2 * mpf("1.0001")
+    print(f"// erf: {best[0]:.3f} ULP in the middles\nconst SPACING: f32 = {best[1]}.0 / 4194304.0;")
+    first, _ = rounded(lambda d: erf(d) / d - 1, lambda d: d / erf(d), 5, mpf(2) ** -20, half, SMALL)
+    rows = [[0.0] + first]
+    for k in range(1, 16):
+        middle = k * spacing
+        target, weight = (lambda d: erf(middle + d)), (lambda d: 1 / erf(middle + d))
+        rows.append(rounded(target, weight, 6, -half, half, SMALL)[0])
+    for i in range(6):
+        table("MIDDLE" if i == 0 else f"ERF_{i}", [row[i] for row in rows])
+
+
+def growing_pieces(name, target, terms, limit, scale, odd):
+    """A function on the quarters of the powers of two of 1 + scale a, in the order of the bits that choose them. Each is
+    expanded around a point near the middle where the function is almost an f32; the first around 0."""
+    rows, worst = [None] * 16, 0
+    for exponent in range(4):
+        for quarter in range(4):
+            low = (2.0**exponent * (1 + quarter / 4) - 1) / scale
+            high = min((2.0**exponent * (1 + (quarter + 1) / 4) - 1) / scale, limit)
+            place = (127 + exponent) % 4 * 4 + quarter
+            if low >= limit:
+                rows[place] = [0.0] * (terms + 1)
+                continue
+            middle = 0.0
+            if low == 0:
+                top = mpf(high) * mpf("1.0001")
+                if odd:
+                    divided = lambda d: target(d) / d
+                    c, error = rounded(divided, lambda d: 1 / divided(d), terms - 1, mpf(2) ** -20, top, SMALL)
+                    c = [0.0] + c
+                else:
+                    c, error = rounded(target, lambda d: 1 / target(d), terms, mpf(0), top, SMALL)
+            else:
+                step = 2.0**-12 * 2.0**exponent
+                start, best = int((low + high) / 2 / step), None
+                for k in range(-600, 601):
+                    point = (start + k) * step
+                    if abs(point - (low + high) / 2) > (high - low) * 0.06:
+                        continue
+                    error = lost(target(mpf(point)))
+                    if best is None or error < best[0]:
+                        best = (error, point)
+                    if error < 0.004:
+                        break
+                middle, margin = best[1], mpf(2) ** -22
+                shifted, weight = (lambda d: target(middle + d)), (lambda d: 1 / target(middle + d))
+                c, error = rounded(
+                    shifted, weight, terms, mpf(low) - mpf(middle) - margin, mpf(high) - mpf(middle) + margin, SMALL
+                )
+            worst = max(worst, error)
+            rows[place] = [middle] + c
+    print(f"// {name}: error {float(worst * 2**24):.4f} of 2^-24; scale {scale}")
+    for i in range(terms + 1):
+        table(f"{name}_MIDDLES" if i == 0 else f"{name}_{i - 1}", [row[i] for row in rows])
+
+
+def reciprocals():
+    """For ln: 16 reciprocals of 8 bits, and their logarithms in two parts."""
+    high = mpf(int(log(2) * 2**15)) / 2**15
+    values, logarithms, low = [], [], []
+    for k in range(16):
+        value = {0: 1.0, 15: 0.5}.get(k, round(512 / (2 + (2 * k + 1) / 16)) / 256)
+        logarithm = -log(mpf(value))
+        first = high if k == 15 else mpf(int(mp.nint(logarithm * 2**15))) / 2**15
+        values.append(value)
+        logarithms.append(first)
+        low.append(to_f32(logarithm - first))
+    table("RECIPROCAL", values)
+    table("LOGARITHM", logarithms)
+    table("LOGARITHM_LOW", low)
+
+
+def exact_reciprocals():
+    """For pow: reciprocals whose logarithm to base 2 is almost an f32."""
+    values, logarithms = [1.0], [0.0]
+    for k in range(1, 15):
+        start, best = int(2 / (2 + mpf(2 * k + 1) / 16) * 2**24), None
+        for distance in range(200_000):
+            for sign in (1, -1):
+                value = (start + sign * distance) / 2**24
+                logarithm = -log(mpf(value), 2)
+                error = abs(to_f32(logarithm) - logarithm)
+                if best is None or error < best[0]:
+                    best = (error, value)
+            if best[0] < mpf(2) ** -43:
+                break
+        values.append(best[1])
+        logarithms.append(to_f32(-log(mpf(best[1]), 2)))
+    table("RECIPROCAL", values + [0.5])
+    table("LOGARITHM", logarithms + [1.0])
 
 
 def split(name, value, bits):
@@ -101,14 +222,51 @@ def main():
     half = log(2) / 2 * mpf("1.0001")
     show("EXP", *rounded(lambda r: (expm1(r) - r) / r**2, lambda r: abs(r**2 / expm1(r)), 5, -half, half + tiny))
 
-    # ln(1 + f) = f + f^2 (-1/2 + f p(f))
+    # Eight powers, all shifted by a factor 2^s that makes them almost f32: s was found by trying 3 * 10^7 at random.
+    shift = mpf("-0.0036995259670793957")
+    table("POWERS", [to_f32(2 ** (mpf(i) / 8 + shift)) for i in range(8)])
+    half = log(2) / 16 * mpf("1.001")
+    show("EXP_SHORT", *rounded(lambda r: exp(r) / 2**shift - 1, lambda r: 1 / exp(r), 4, -half, half, SMALL))
+    split("LN_2_SHORT", log(2), 12)
+
+    # ln_1p: ln(1 + f) = f + f^2 (-1/2 + f p(f))
     low, high = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
     target = lambda f: ((log1p(f) - f) / f**2 + mpf(1) / 2) / f
-    show("LN", *rounded(target, lambda f: abs(f**3 / log1p(f)), 8, low, high))
+    show("LN_1P", *rounded(target, lambda f: abs(f**3 / log1p(f)), 8, low, high))
 
-    # tanh(x) = x + x z p(z), z = x^2, for x up to 0.55
-    target = lambda z: (tanh(sqrt(z)) / sqrt(z) - 1) / z
-    show("TANH", *rounded(target, lambda z: z * sqrt(z) / tanh(sqrt(z)), 5, tiny, mpf("0.3125")))
+    # ln: ln(1 + r) = r + r^2 q(r)
+    reciprocals()
+    low, high = -mpf(1) / 32, mpf(1) / 16
+    show("LN", *rounded(lambda r: (log1p(r) - r) / r**2, lambda r: abs(r**2 / log1p(r)), 4, low, high, SMALL))
+
+    # pow: log2(1 + r) = r p(r) in f64, 2^f = 1 + f p(f)
+    exact_reciprocals()
+    quotient = lambda r: log1p(r) / log(mpf(2)) / r
+    c = minimax(quotient, lambda r: abs(1 / quotient(r)), 7, mpf("-0.031422171741724014"), mpf(1) / 16, SMALL)
+    print("const LOG2: [f64; 7] = [" + ", ".join("%.17g" % float(value) for value in c) + "];")
+    half = mpf("0.5001")
+    show("EXP2", *rounded(lambda f: (2**f - 1) / f, lambda f: abs(f) / 2**f, 6, -half, half, SMALL))
+
+    # sin(r) = r + r z p(z), cos(r) = 1 + z p(z), z = r^2
+    tiny, top = mpf(2) ** -30, (pi / 4 * mpf("1.001")) ** 2
+    target = lambda z: (sin(sqrt(z)) / sqrt(z) - 1) / z
+    show("SIN", *rounded(target, lambda z: z * sqrt(z) / sin(sqrt(z)), 3, tiny, top, SMALL))
+    show("COS", *rounded(lambda z: (cos(sqrt(z)) - 1) / z, lambda z: z / cos(sqrt(z)), 4, tiny, top, SMALL))
+    rest = pi / 2
+    for _ in range(3):
+        part = to_f32(rest)
+        rest -= mpf(part)
+        print(f"// part of pi / 2: {part!r}")
+    mp.prec = 400
+    print("// 2 / pi:", hex(int(2 / pi * mpf(2) ** 256)))
+    mp.prec = 120
+
+    spaced_pieces()
+    growing_pieces("TANH", tanh, 6, 9.3, 1.59375, True)
+    factor = lambda a: exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+    growing_pieces("NORMAL", factor, 7, 14.51, 1.03125, False)
+    growing_pieces("GELU", lambda a: a * factor(a), 7, 14.51, 1.03125, True)
+    growing_pieces("SOFTPLUS", lambda a: log1p(exp(-a)) / exp(-a), 6, 18.3, 0.8125, False)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ use super::common::{polynomial, splat};
 use crate::simd::{Bits, Mask, Simd, Vector};
 
 /// sin(r) = r + r z p(z) for z = r^2 and |r| <= pi / 4; within 0.07 of 2^-24.
-const SIN: [f32; 3] = [-0.166666552, 0.00833218824, -0.000195180721];
+const SIN: [f32; 3] = [-0.166_666_55, 0.008_332_188, -0.000_195_180_72];
 /// cos(r) = 1 + z p(z); within 0.01 of 2^-24.
-const COS: [f32; 4] = [-0.5, 0.0416666456, -0.00138873095, 2.44323383e-05];
+const COS: [f32; 4] = [-0.5, 0.041_666_646, -0.001_388_731, 2.443_233_8e-5];
 /// pi / 2 in three parts: with fused multiply-add the first difference is exact for multiples up to 2^24.
 const HALF_PI: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
 /// The same with 13 and 14 bits in the first parts: products with multiples up to 2^10 are exact without it.
-const HALF_PI_SHORT: [f32; 3] = [12_867.0 / 8192.0, 15_786.0 / 134_217_728.0, 9.920_936e-10];
+const HALF_PI_SHORT: [f32; 3] = [12_867.0 / 8192.0, 15_786.0 / 134_217_730.0, 9.920_936e-10];
 
 /// The sine of `x + quarter pi / 2`, for a quarter of 0 or 1.
 #[inline(always)]
