@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "included by several benches, and not all use all of it")]
 
+pub mod update;
+
 use gemmule::Isa;
 use std::hint::black_box;
 use std::sync::Barrier;

@@ -170,6 +170,25 @@ pub(crate) fn first_lanes<T: Element, S: Simd>(s: S, count: usize) -> MaskOf<T, 
 pub(crate) trait Update<T: Element, const N: usize>: Copy {
     /// The operation. Mark it `#[inline(always)]`.
     fn apply<S: Simd>(self, s: S, state: [T::V<S>; N], gradient: T::V<S>) -> [T::V<S>; N];
+
+    /// `finite`, and NaN in the lanes where the gradient or the new state is not finite: zero times a finite number is a
+    /// zero, and NaN otherwise, which stays in the sum. An operation may leave out what others imply.
+    #[inline(always)]
+    fn watch<S: Simd>(
+        self,
+        finite: T::V<S>,
+        zero: T::V<S>,
+        gradient: T::V<S>,
+        state: [T::V<S>; N],
+    ) -> T::V<S> {
+        let mut finite = gradient.mul_add(zero, finite);
+        let mut k = 0;
+        while k < N {
+            finite = state[k].mul_add(zero, finite);
+            k += 1;
+        }
+        finite
+    }
 }
 
 /// `state[..][i] = operation(state[..][i], gradients[i])`. The slices have one length.
@@ -178,28 +197,22 @@ pub(crate) trait Update<T: Element, const N: usize>: Copy {
 pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
     s: S,
     operation: O,
-    state: [&mut [T]; N],
+    mut state: [&mut [T]; N],
     gradients: &[T],
 ) -> bool {
     let lanes = T::V::<S>::LANES;
     let zero = T::V::<S>::splat(s, T::zero());
-    let mut finite = zero;
+    // Two chains: in one, the latencies of what is watched would add up to more than the rest takes.
+    let (mut even, mut odd) = (zero, zero);
     let whole = gradients.len() - gradients.len() % lanes;
     let mut at = 0;
-    while at < whole {
-        let gradient = T::V::<S>::load(s, &gradients[at..at + lanes]);
-        let mut values = [zero; N];
-        for (value, array) in values.iter_mut().zip(&state) {
-            *value = T::V::<S>::load(s, &array[at..at + lanes]);
-        }
-        values = operation.apply(s, values, gradient);
-        let mut k = 0;
-        while k < N {
-            values[k].store(&mut state[k][at..at + lanes]);
-            k += 1;
-        }
-        finite = watch(finite, zero, gradient, values);
-        at += lanes;
+    while whole - at >= 2 * lanes {
+        even = update_at(s, operation, &mut state, gradients, at, even);
+        odd = update_at(s, operation, &mut state, gradients, at + lanes, odd);
+        at += 2 * lanes;
+    }
+    if at < whole {
+        even = update_at(s, operation, &mut state, gradients, at, even);
     }
     if whole < gradients.len() {
         let gradient = T::V::<S>::load_first(s, &gradients[whole..]);
@@ -216,19 +229,35 @@ pub(crate) fn update<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
         for value in &mut values {
             *value = value.select(inside, zero);
         }
-        finite = watch(finite, zero, gradient, values);
+        odd = operation.watch(odd, zero, gradient, values);
     }
-    !finite.is_nan().any()
+    !(even + odd).is_nan().any()
 }
 
-/// Zero times a finite number is a zero, and NaN otherwise, which stays in the sum.
+/// One whole vector from element `at` on; `finite` as [`Update::watch`] leaves it.
 #[inline(always)]
-fn watch<T: Copy, S, V: Vector<T, S>, const N: usize>(finite: V, zero: V, gradient: V, values: [V; N]) -> V {
-    let mut finite = gradient.mul_add(zero, finite);
+fn update_at<T: Element, S: Simd, O: Update<T, N>, const N: usize>(
+    s: S,
+    operation: O,
+    state: &mut [&mut [T]; N],
+    gradients: &[T],
+    at: usize,
+    finite: T::V<S>,
+) -> T::V<S> {
+    let lanes = T::V::<S>::LANES;
+    let zero = T::V::<S>::splat(s, T::zero());
+    let gradient = T::V::<S>::load(s, &gradients[at..at + lanes]);
+    let mut values = [zero; N];
     let mut k = 0;
     while k < N {
-        finite = values[k].mul_add(zero, finite);
+        values[k] = T::V::<S>::load(s, &state[k][at..at + lanes]);
         k += 1;
     }
-    finite
+    values = operation.apply(s, values, gradient);
+    k = 0;
+    while k < N {
+        values[k].store(&mut state[k][at..at + lanes]);
+        k += 1;
+    }
+    operation.watch(finite, zero, gradient, values)
 }

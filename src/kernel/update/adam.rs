@@ -194,6 +194,18 @@ impl<T: Element> Update<T, 3> for AdamRule<T> {
         let (first, second) = self.moments(s, first, second, gradient);
         [self.moved(s, parameter, first, second), first, second]
     }
+
+    /// A gradient that is not finite leaves such a first moment, and that such a parameter.
+    #[inline(always)]
+    fn watch<S: Simd>(
+        self,
+        finite: T::V<S>,
+        zero: T::V<S>,
+        _: T::V<S>,
+        [parameter, _, second]: [T::V<S>; 3],
+    ) -> T::V<S> {
+        parameter.mul_add(zero, second.mul_add(zero, finite))
+    }
 }
 
 impl<T: Element> Update<T, 4> for AdamRule<T> {
