@@ -48,7 +48,10 @@ fn huge_logits_stay_finite() {
             for name in ["binary", "absolute", "huber"] {
                 let height = if name == "huber" { 1.5 } else { 1.0 };
                 let got = forward::<f32>(&context, name, &batch, rows)[0] / height;
-                assert!((got / 3e38 - 1.0).abs() < 1e-6 || (name == "huber" && got.is_infinite()), "{name}: {got}");
+                assert!(
+                    (got / 3e38 - 1.0).abs() < 1e-6 || (name == "huber" && got.is_infinite()),
+                    "{name}: {got}"
+                );
             }
             // Squares that overflow, but no cosine.
             for (a, b) in [(3e38, 3e38), (3e38, -1e-3), (1e30, 1e-30), (-2.0, 3e38)] {
@@ -126,7 +129,10 @@ fn not_a_number<T: Element>() {
                 if !name.starts_with("likelihood") || batch.classes[1] == place as u32 {
                     assert!(losses[1].is_nan(), "{name} {width} {place}: {}", losses[1]);
                 }
-                if !name.starts_with("likelihood") && !name.starts_with("kl") && !(name.starts_with("multi") && width == 1) {
+                if !name.starts_with("likelihood")
+                    && !name.starts_with("kl")
+                    && !(name.starts_with("multi") && width == 1)
+                {
                     assert!(d[width + place].is_nan(), "{name} {width} {place}: {}", d[width + place]);
                 }
                 // The neighbours do not notice.
@@ -172,7 +178,10 @@ fn bad_input_says_what_and_why() {
     let result = loss::cross_entropy_soft(context, x, x, &plain, Rows::mean(0), l, Some(&mut d[..]));
     assert_eq!(text(result), "cross_entropy_soft: width: expected at least 1, got 0");
     let result = loss::binary_cross_entropy_logits(context, x, x, None, rows, l, Some(&mut d[..5]));
-    assert_eq!(text(result), "binary_cross_entropy_logits: d_logits: expected 6 elements (2 rows of 3), got 5");
+    assert_eq!(
+        text(result),
+        "binary_cross_entropy_logits: d_logits: expected 6 elements (2 rows of 3), got 5"
+    );
     let result = loss::binary_cross_entropy_logits(context, x, x, Some(&x[..2]), rows, l, None);
     assert_eq!(
         text(result),
@@ -183,10 +192,7 @@ fn bad_input_says_what_and_why() {
     let classes = |classes: &[u32], options: CrossEntropy<'_, f32>, l: &mut [f32]| {
         text(loss::cross_entropy_classes(context, x, classes, &options, rows, l, None))
     };
-    assert_eq!(
-        classes(&[0], plain, l),
-        "cross_entropy_classes: classes: expected 2, one per row, got 1"
-    );
+    assert_eq!(classes(&[0], plain, l), "cross_entropy_classes: classes: expected 2, one per row, got 1");
     assert_eq!(
         classes(&[2, 3], plain, l),
         "cross_entropy_classes: classes: expected below the width 3, got class 3 of sample 1"

@@ -187,9 +187,7 @@ pub fn run<T: Element>(
         "binary_positive" => loss::binary_cross_entropy_logits(c, x, soft, class_weights, rows, losses, d),
         "kl" => loss::kl_divergence(c, x, soft, rows, losses, d),
         "kl_log" => loss::kl_divergence_log_target(c, x, t, rows, losses, d),
-        "likelihood" => {
-            loss::negative_log_likelihood(c, x, classes, &Default::default(), rows, losses, d)
-        }
+        "likelihood" => loss::negative_log_likelihood(c, x, classes, &Default::default(), rows, losses, d),
         "likelihood_weights_ignore" => {
             let options = NegativeLogLikelihood { ignore_index, class_weights };
             loss::negative_log_likelihood(c, x, classes, &options, rows, losses, d)
@@ -286,9 +284,9 @@ pub fn oracle(name: &str, row: &Batch) -> (f64, Vec<f64>) {
         "absolute" | "smooth_zero" => mean(pairs(&row.t).map(|(x, t)| ((x - t).abs(), (x - t).signum()))),
         "huber" => huber(1.5, 1.0),
         "smooth" => huber(0.5, 2.0),
-        "hinge" => mean(
-            pairs(&row.signs).map(|(x, t)| ((1.0 - t * x).max(0.0), if t * x < 1.0 { -t } else { 0.0 })),
-        ),
+        "hinge" => {
+            mean(pairs(&row.signs).map(|(x, t)| ((1.0 - t * x).max(0.0), if t * x < 1.0 { -t } else { 0.0 })))
+        }
         "binary" | "binary_positive" => {
             let p = |j: usize| if name == "binary" { 1.0 } else { row.class_weights[j] };
             mean(pairs(&row.soft).enumerate().map(|(j, (x, t))| {
@@ -326,7 +324,11 @@ pub fn oracle(name: &str, row: &Batch) -> (f64, Vec<f64>) {
             }
         }
         _ => {
-            let s = if name.contains("smooth") || name.ends_with("_all") || name == "soft_samples" { 0.1 } else { 0.0 };
+            let s = if name.contains("smooth") || name.ends_with("_all") || name == "soft_samples" {
+                0.1
+            } else {
+                0.0
+            };
             let target = |j: usize| {
                 let t = if name.starts_with("soft") { row.soft[j] } else { f64::from(u8::from(j == class)) };
                 weight(j) * (t * (1.0 - s) + s / n as f64)

@@ -82,8 +82,7 @@ fn left_out<T: Element>(context: &Context) {
         // Nothing is left.
         weights.fill(T::zero());
         for rows in [Rows::mean(width), Rows::sum(width)] {
-            let (result, losses, d) =
-                with_gradient::<T>(context, name, &batch, rows.weighted(&weights));
+            let (result, losses, d) = with_gradient::<T>(context, name, &batch, rows.weighted(&weights));
             assert!(result == T::zero() && losses.iter().chain(&d).all(|x| *x == T::zero()), "{name}");
         }
     }
@@ -106,18 +105,29 @@ fn a_batch_of_ignored_samples_is_zero() {
             for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Scaled(0.5)] {
                 let rows = Rows { width, reduction, sample_weights: None };
                 let ignore_index = Some(u32::MAX);
-                let options =
-                    CrossEntropy { ignore_index, label_smoothing: smoothing, ..Default::default() };
+                let options = CrossEntropy { ignore_index, label_smoothing: smoothing, ..Default::default() };
                 let classes = [u32::MAX; 3];
                 let result = loss::cross_entropy_classes(
-                    &context, &x, &classes, &options, rows, &mut losses, Some(&mut d),
+                    &context,
+                    &x,
+                    &classes,
+                    &options,
+                    rows,
+                    &mut losses,
+                    Some(&mut d),
                 );
                 assert_eq!((result.unwrap(), losses), (0.0, [0.0; 3]));
                 assert!(d.iter().all(|d| *d == 0.0));
                 let options = NegativeLogLikelihood { ignore_index, class_weights: None };
                 (losses, d) = ([7.0; 3], vec![7.0; 3 * width]);
                 let result = loss::negative_log_likelihood(
-                    &context, &x, &classes, &options, rows, &mut losses, Some(&mut d),
+                    &context,
+                    &x,
+                    &classes,
+                    &options,
+                    rows,
+                    &mut losses,
+                    Some(&mut d),
                 );
                 assert_eq!((result.unwrap(), losses), (0.0, [0.0; 3]));
                 assert!(d.iter().all(|d| *d == 0.0));

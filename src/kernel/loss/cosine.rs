@@ -55,10 +55,10 @@ impl<T: Element> Kernel for CosineRows<'_, T> {
             let distance = if alike { T::one() - cosine } else { cosine - margin };
             // Where vectors are unlike enough, nothing; NaN stays.
             let enough = !alike && distance <= T::zero();
-            *loss = if enough { T::zero() } else { weight * distance };
+            *loss = weight * if enough { T::zero() } else { distance };
             if let Some(d) = d {
                 if enough {
-                    d.fill(T::zero());
+                    d.fill(weight * T::zero());
                 } else {
                     let scale = scale * weight;
                     pair.gradient(s, a, b, if alike { -scale } else { scale }, d);
