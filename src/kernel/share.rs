@@ -105,9 +105,38 @@ impl<H: Halves + Default, const N: usize> Halves for [H; N] {
 /// number of units), those that have `wide` entries, a field too, and those that every piece keeps.
 ///
 /// ```text
-/// cut! { [T: Element, O: Row<T>] Rows<'_, T, O>: per_unit(out) wide(width: input) keep(reduction, width) }
+/// cut! { ['a, T, R: Copy] Rows<'a, T, R>: per_unit(out) wide(width: input) keep(reduction, width) }
 /// ```
+///
+/// Where there is no slice with one entry per unit, `wide` comes first.
 macro_rules! cut {
+    (
+        [$($generics:tt)*] $kernel:ty:
+        wide($width:ident: $first:ident $(, $wide:ident)*)
+        per_unit($($each:ident),*)
+        keep($($kept:ident),*)
+    ) => {
+        impl<$($generics)*> $crate::kernel::share::Cut for $kernel {
+            fn units(&self) -> usize {
+                self.$first.len() / self.$width
+            }
+            fn bytes(&self) -> usize {
+                use $crate::kernel::share::Halves;
+                Halves::bytes(&self.$first) $(+ Halves::bytes(&self.$wide))* $(+ Halves::bytes(&self.$each))*
+            }
+            fn cut(self, units: usize) -> (Self, Self) {
+                use $crate::kernel::share::Halves;
+                let Self { $first, $($wide,)* $($each,)* $($kept),* } = self;
+                let $first = Halves::halves($first, units * $width);
+                $(let $wide = Halves::halves($wide, units * $width);)*
+                $(let $each = Halves::halves($each, units);)*
+                (
+                    Self { $first: $first.0, $($wide: $wide.0,)* $($each: $each.0,)* $($kept),* },
+                    Self { $first: $first.1, $($wide: $wide.1,)* $($each: $each.1,)* $($kept),* },
+                )
+            }
+        }
+    };
     (
         [$($generics:tt)*] $kernel:ty:
         per_unit($first:ident $(, $each:ident)*)

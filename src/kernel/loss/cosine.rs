@@ -5,6 +5,7 @@ use super::super::loops;
 use super::{Rows, check_finite, check_per_row};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// Options of [`cosine`]. By default every pair is to be alike: the loss is 1 - cos.
@@ -31,6 +32,8 @@ pub struct CosineRows<'a, T> {
     losses: &'a mut [T],
     gradient: Option<&'a mut [T]>,
 }
+
+cut! { ['a, T: Copy] CosineRows<'a, T>: per_unit(losses, targets, weights) wide(width: a, b, gradient) keep(margin, width, scale) }
 
 impl<T: Element> Kernel for CosineRows<'_, T> {
     type Output = ();
@@ -196,7 +199,7 @@ pub fn cosine<T: Element>(
     }
     let finish = rows.start(|| rows.total_weight(context, losses.len()));
     let (width, weights, scale, gradient) = (rows.width, rows.sample_weights, finish.scale(), d_a);
-    T::run(
+    share::run::<T, _>(
         context,
         CosineRows { a, b, targets, margin, weights, width, scale, losses: &mut *losses, gradient },
     );

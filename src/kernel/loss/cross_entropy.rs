@@ -18,6 +18,7 @@ use super::targets::{Classes, SmoothClasses, Soft, Targets, WeightedClasses, Wei
 use super::{Rows, check_class_weights, check_classes};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::share::{self, Halves, cut};
 use crate::simd::{Kernel, Simd, Vector};
 use std::ops::Range;
 
@@ -29,6 +30,8 @@ pub struct Entropy<'a, T, G> {
     losses: &'a mut [T],
     gradient: Option<&'a mut [T]>,
 }
+
+cut! { ['a, T: Copy, G: Halves] Entropy<'a, T, G>: per_unit(losses, targets) wide(width: logits, gradient) keep(width, scale) }
 
 impl<T: Element, G: Targets<T>> Kernel for Entropy<'_, T, G> {
     type Output = ();
@@ -247,17 +250,26 @@ pub fn cross_entropy_classes<T: Element>(
     if !smooth && ignore.is_none() && class_weights.is_none() && rows.sample_weights.is_none() {
         let finish = rows.start(|| classes.len() as f64);
         let (targets, scale) = (Classes(classes), finish.scale());
-        T::run(context, Entropy { logits, targets, width, scale, losses: &mut *losses, gradient: d_logits });
+        share::run::<T, _>(
+            context,
+            Entropy { logits, targets, width, scale, losses: &mut *losses, gradient: d_logits },
+        );
         return Ok(finish.finish(context, losses));
     }
     let finish = rows.start(|| weighted.total_weight());
     let (scale, gradient) = (finish.scale(), d_logits);
     if smooth {
         let targets = SmoothClasses { plain: weighted, kept, spread };
-        T::run(context, Entropy { logits, targets, width, scale, losses: &mut *losses, gradient });
+        share::run::<T, _>(
+            context,
+            Entropy { logits, targets, width, scale, losses: &mut *losses, gradient },
+        );
     } else {
         let targets = weighted;
-        T::run(context, Entropy { logits, targets, width, scale, losses: &mut *losses, gradient });
+        share::run::<T, _>(
+            context,
+            Entropy { logits, targets, width, scale, losses: &mut *losses, gradient },
+        );
     }
     Ok(finish.finish(context, losses))
 }
@@ -297,10 +309,16 @@ pub fn cross_entropy_soft<T: Element>(
     let CrossEntropy { class_weights, label_smoothing, .. } = *options;
     let sample_weights = rows.sample_weights;
     if label_smoothing == 0.0 && class_weights.is_none() && sample_weights.is_none() {
-        T::run(context, Entropy { logits, targets: plain, width, scale, losses: &mut *losses, gradient });
+        share::run::<T, _>(
+            context,
+            Entropy { logits, targets: plain, width, scale, losses: &mut *losses, gradient },
+        );
     } else {
         let targets = WeightedSoft { plain, kept, spread, class_weights, sample_weights };
-        T::run(context, Entropy { logits, targets, width, scale, losses: &mut *losses, gradient });
+        share::run::<T, _>(
+            context,
+            Entropy { logits, targets, width, scale, losses: &mut *losses, gradient },
+        );
     }
     Ok(finish.finish(context, losses))
 }

@@ -6,6 +6,7 @@ use super::mean_of_terms::{MeanOfTerms, Term};
 use super::{Rows, check_finite, check_size};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::share;
 use crate::simd::{Mask, Simd, Vector};
 
 /// -1, 0 or 1; NaN stays.
@@ -175,7 +176,7 @@ pub fn mean_squared_error<T: Element>(
     rows.check(OPERATION, losses.len(), operands, ("d_prediction", d_prediction.as_deref()))?;
     let operands = (prediction, target);
     let (finish, job) = MeanOfTerms::new(context, SquaredError, operands, rows, &mut *losses, d_prediction);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -199,7 +200,7 @@ pub fn mean_absolute_error<T: Element>(
     rows.check(OPERATION, losses.len(), operands, ("d_prediction", d_prediction.as_deref()))?;
     let operands = (prediction, target);
     let (finish, job) = MeanOfTerms::new(context, AbsoluteError, operands, rows, &mut *losses, d_prediction);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -225,7 +226,7 @@ pub fn huber<T: Element>(
     let term = Huber::<T, false> { bend: check_size(OPERATION, "delta", delta, false)? };
     let operands = (prediction, target);
     let (finish, job) = MeanOfTerms::new(context, term, operands, rows, &mut *losses, d_prediction);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -253,12 +254,12 @@ pub fn smooth_l1<T: Element>(
     if bend == T::zero() {
         let (finish, job) =
             MeanOfTerms::new(context, AbsoluteError, operands, rows, &mut *losses, d_prediction);
-        T::run(context, job);
+        share::run::<T, _>(context, job);
         return Ok(finish.finish(context, losses));
     }
     let (finish, job) =
         MeanOfTerms::new(context, Huber::<T, true> { bend }, operands, rows, &mut *losses, d_prediction);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -285,7 +286,7 @@ pub fn hinge<T: Element>(
     let term = Hinge { margin: check_finite::<T>(OPERATION, "margin", margin)? };
     let operands = (score, target);
     let (finish, job) = MeanOfTerms::new(context, term, operands, rows, &mut *losses, d_score);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -321,11 +322,11 @@ pub fn binary_cross_entropy_logits<T: Element>(
         }
         let term = WeightedBinaryCrossEntropy { positive };
         let (finish, job) = MeanOfTerms::new(context, term, operands, rows, &mut *losses, d_logits);
-        T::run(context, job);
+        share::run::<T, _>(context, job);
         return Ok(finish.finish(context, losses));
     }
     let (finish, job) = MeanOfTerms::new(context, BinaryCrossEntropy, operands, rows, &mut *losses, d_logits);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -353,7 +354,7 @@ pub fn kl_divergence<T: Element>(
     let operands = (log_probabilities, targets);
     let (finish, job) =
         MeanOfTerms::new(context, Divergence::<false>, operands, rows, &mut *losses, d_log_probabilities);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }
 
@@ -378,6 +379,6 @@ pub fn kl_divergence_log_target<T: Element>(
     let operands = (log_probabilities, targets);
     let (finish, job) =
         MeanOfTerms::new(context, Divergence::<true>, operands, rows, &mut *losses, d_log_probabilities);
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }

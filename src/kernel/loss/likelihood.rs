@@ -5,6 +5,7 @@ use super::targets::{Targets, WeightedClasses};
 use super::{Rows, check_class_weights, check_classes};
 use crate::context::Context;
 use crate::error::Result;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd};
 
 /// Options of [`negative_log_likelihood`]. By default every class and every row counts.
@@ -25,6 +26,8 @@ pub struct LikelihoodRows<'a, T> {
     losses: &'a mut [T],
     gradient: Option<&'a mut [T]>,
 }
+
+cut! { ['a, T: Copy] LikelihoodRows<'a, T>: per_unit(losses, targets) wide(width: x, gradient) keep(width, scale) }
 
 impl<T: Element> Kernel for LikelihoodRows<'_, T> {
     type Output = ();
@@ -91,6 +94,6 @@ pub fn negative_log_likelihood<T: Element>(
     let (x, width, scale) = (log_probabilities, rows.width, finish.scale());
     let job =
         LikelihoodRows { x, targets, width, scale, losses: &mut *losses, gradient: d_log_probabilities };
-    T::run(context, job);
+    share::run::<T, _>(context, job);
     Ok(finish.finish(context, losses))
 }

@@ -6,6 +6,7 @@ use super::targets::lane_of;
 use super::{Rows, check_class_weights, check_classes, check_finite};
 use crate::context::Context;
 use crate::error::Result;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// Options of [`multi_class_hinge`]. By default the margin is 1, the terms are not squared, and every class counts.
@@ -37,6 +38,8 @@ pub struct MarginRows<'a, T, const SQUARED: bool> {
     losses: &'a mut [T],
     gradient: Option<&'a mut [T]>,
 }
+
+cut! { ['a, T: Copy, const SQUARED: bool] MarginRows<'a, T, SQUARED>: per_unit(losses, classes, sample_weights) wide(width: scores, gradient) keep(margin, class_weights, width, scale) }
 
 impl<T: Element, const SQUARED: bool> Kernel for MarginRows<'_, T, SQUARED> {
     type Output = ();
@@ -162,9 +165,9 @@ pub fn multi_class_hinge<T: Element>(
         gradient,
     };
     if squared {
-        T::run(context, job.squared());
+        share::run::<T, _>(context, job.squared());
     } else {
-        T::run(context, job);
+        share::run::<T, _>(context, job);
     }
     Ok(finish.finish(context, losses))
 }

@@ -4,6 +4,7 @@ use super::super::element::Element;
 use super::super::loops::{self, MaskOf};
 use super::{Finish, Rows};
 use crate::context::Context;
+use crate::kernel::share::cut;
 use crate::simd::{Kernel, Simd, Vector};
 
 /// One lane's loss and its derivative by `x`.
@@ -54,6 +55,8 @@ impl<'a, T: Element, O: Term<T>> MeanOfTerms<'a, T, O> {
         (finish, Self { term, x, targets, width, factor, weights, losses, gradient })
     }
 }
+
+cut! { ['a, T: Copy, O: Copy] MeanOfTerms<'a, T, O>: per_unit(losses, weights) wide(width: x, targets, gradient) keep(term, width, factor) }
 
 impl<T: Element, O: Term<T>> Kernel for MeanOfTerms<'_, T, O> {
     type Output = ();

@@ -2,6 +2,7 @@
 
 use super::super::element::Element;
 use super::super::loops;
+use crate::kernel::share::Halves;
 use crate::simd::{Simd, Vector};
 
 /// A row's targets t, already smoothed and weighted by class, and how much the row counts.
@@ -77,6 +78,16 @@ pub(super) fn lane_of<T: Element, S: Simd>(s: S, class: u32, start: usize) -> lo
 #[derive(Clone, Copy)]
 pub struct Classes<'a>(pub &'a [u32]);
 
+impl Halves for Classes<'_> {
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let (first, rest) = self.0.halves(units);
+        (Self(first), Self(rest))
+    }
+}
+
 impl<T: Element> Targets<T> for Classes<'_> {
     const WEIGHTED: bool = false;
 
@@ -117,6 +128,20 @@ pub struct WeightedClasses<'a, T> {
     pub ignore: Option<u32>,
     pub class_weights: Option<&'a [T]>,
     pub sample_weights: Option<&'a [T]>,
+}
+
+impl<T> Halves for WeightedClasses<'_, T> {
+    fn bytes(&self) -> usize {
+        self.classes.bytes() + self.sample_weights.bytes()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let classes = self.classes.halves(units);
+        let weights = self.sample_weights.halves(units);
+        (
+            Self { classes: classes.0, sample_weights: weights.0, ..self },
+            Self { classes: classes.1, sample_weights: weights.1, ..self },
+        )
+    }
 }
 
 impl<T: Element> WeightedClasses<'_, T> {
@@ -183,6 +208,16 @@ pub struct SmoothClasses<'a, T> {
     pub spread: T,
 }
 
+impl<T: Copy> Halves for SmoothClasses<'_, T> {
+    fn bytes(&self) -> usize {
+        self.plain.bytes()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let (first, rest) = self.plain.halves(units);
+        (Self { plain: first, ..self }, Self { plain: rest, ..self })
+    }
+}
+
 impl<T: Element> Targets<T> for SmoothClasses<'_, T> {
     const WEIGHTED: bool = true;
 
@@ -226,6 +261,16 @@ pub struct Soft<'a, T> {
     pub width: usize,
 }
 
+impl<T> Halves for Soft<'_, T> {
+    fn bytes(&self) -> usize {
+        self.targets.bytes()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let (first, rest) = self.targets.halves(units * self.width);
+        (Self { targets: first, ..self }, Self { targets: rest, ..self })
+    }
+}
+
 impl<T: Element> Targets<T> for Soft<'_, T> {
     const WEIGHTED: bool = false;
 
@@ -246,6 +291,20 @@ pub struct WeightedSoft<'a, T> {
     pub spread: T,
     pub class_weights: Option<&'a [T]>,
     pub sample_weights: Option<&'a [T]>,
+}
+
+impl<T: Copy> Halves for WeightedSoft<'_, T> {
+    fn bytes(&self) -> usize {
+        self.plain.bytes() + self.sample_weights.bytes()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let plain = self.plain.halves(units);
+        let weights = self.sample_weights.halves(units);
+        (
+            Self { plain: plain.0, sample_weights: weights.0, ..self },
+            Self { plain: plain.1, sample_weights: weights.1, ..self },
+        )
+    }
 }
 
 impl<T: Element> Targets<T> for WeightedSoft<'_, T> {

@@ -7,11 +7,37 @@ use super::rows::{
     Apart, Gradient, Here, LogGradient, Masked, Normalise, Nowhere, Place, Times, Weighted, exp_shifted_sum,
     log_sum_exp_shift, map, row_dot, row_max, softmax_vector, zip,
 };
+use crate::kernel::share::{Halves, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
-/// Which elements take part: whole rows, used again from the first.
+/// Which elements take part: whole rows of a mask, from row `first` on, used again from the mask's first.
 #[derive(Clone, Copy)]
-pub(crate) struct Keep<'a>(pub &'a [bool]);
+pub(crate) struct Keep<'a> {
+    pub mask: &'a [bool],
+    pub first: usize,
+}
+
+impl<'a> Keep<'a> {
+    pub fn new(mask: &'a [bool]) -> Self {
+        Self { mask, first: 0 }
+    }
+
+    /// The mask's rows of `width`, for ever.
+    #[inline(always)]
+    fn rows(self, width: usize) -> impl Iterator<Item = &'a [bool]> {
+        let rows = self.mask.len() / width;
+        self.mask.chunks_exact(width).cycle().skip(if rows > 0 { self.first % rows } else { 0 })
+    }
+}
+
+impl Halves for Keep<'_> {
+    fn bytes(&self) -> usize {
+        self.mask.len()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        (self, Self { first: self.first + units, ..self })
+    }
+}
 
 /// What is done to each row.
 pub(crate) trait RowMap<T: Element>: Copy {
@@ -110,15 +136,15 @@ fn each_row<T: Element, S: Simd, O: RowMap<T>>(
                 operation.row(s, others.next().unwrap_or(&[]), &mut Here(output));
             }
         }
-        (Some(input), Some(Keep(keep))) => {
-            let keep = keep.chunks_exact(width).cycle();
+        (Some(input), Some(keep)) => {
+            let keep = keep.rows(width);
             for ((input, output), keep) in input.chunks_exact(width).zip(outputs).zip(keep) {
                 let place = Apart { input, output };
                 operation.row(s, others.next().unwrap_or(&[]), &mut Masked { place, keep, filler });
             }
         }
-        (None, Some(Keep(keep))) => {
-            for (output, keep) in outputs.zip(keep.chunks_exact(width).cycle()) {
+        (None, Some(keep)) => {
+            for (output, keep) in outputs.zip(keep.rows(width)) {
                 let place = Here(output);
                 operation.row(s, others.next().unwrap_or(&[]), &mut Masked { place, keep, filler });
             }
@@ -135,6 +161,8 @@ pub(crate) struct ForEachRow<'a, T, O> {
     pub width: usize,
     pub keep: Option<Keep<'a>>,
 }
+
+cut! { ['a, T, O: Copy] ForEachRow<'a, T, O>: wide(width: output, input) per_unit(keep) keep(operation, width) }
 
 impl<T: Element, O: Forward<T>> Kernel for ForEachRow<'_, T, O> {
     type Output = ();
@@ -191,6 +219,8 @@ pub(crate) struct LogSumExp<'a, T> {
     pub keep: Option<Keep<'a>>,
 }
 
+cut! { ['a, T] LogSumExp<'a, T>: per_unit(output, keep) wide(width: input) keep(width) }
+
 impl<T: Element> Kernel for LogSumExp<'_, T> {
     type Output = ();
     #[inline(always)]
@@ -198,7 +228,7 @@ impl<T: Element> Kernel for LogSumExp<'_, T> {
         let Self { input, output, width, keep } = self;
         let lanes = T::V::<S>::LANES;
         let filler = T::neg_infinity();
-        let mut keeps = keep.map(|Keep(keep)| keep.chunks_exact(width).cycle());
+        let mut keeps = keep.map(|keep| keep.rows(width));
         // One logarithm for as many rows as a vector has lanes.
         for (input, output) in input.chunks(lanes * width).zip(output.chunks_mut(lanes)) {
             let (mut shifts, mut sums) = ([T::zero(); 16], [T::one(); 16]);
@@ -233,12 +263,14 @@ pub(crate) struct LogSumExpBackward<'a, T> {
     pub keep: Option<Keep<'a>>,
 }
 
+cut! { ['a, T] LogSumExpBackward<'a, T>: per_unit(output, d_output, keep) wide(width: d_input, input) keep(width) }
+
 impl<T: Element> Kernel for LogSumExpBackward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { input, output, d_output, d_input, width, keep } = self;
-        let mut keeps = keep.map(|Keep(keep)| keep.chunks_exact(width).cycle());
+        let mut keeps = keep.map(|keep| keep.rows(width));
         let mut inputs = input.map(|input| input.chunks_exact(width));
         let filler = T::neg_infinity();
         for ((row, &log_sum), &d) in d_input.chunks_exact_mut(width).zip(output).zip(d_output) {
@@ -277,6 +309,8 @@ pub(crate) struct Backward<'a, T, const LOG: bool> {
     pub width: usize,
     pub keep: Option<Keep<'a>>,
 }
+
+cut! { ['a, T, const LOG: bool] Backward<'a, T, LOG>: wide(width: d_input, output, d_output) per_unit(keep) keep(width) }
 
 impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
     type Output = ();

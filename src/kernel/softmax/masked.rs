@@ -21,6 +21,7 @@ use super::check_rows;
 use super::kernels::{Backward, ForEachRow, Keep, LogRow, LogSumExp, LogSumExpBackward, SoftmaxRow};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::share;
 
 /// Checks `rows` of `width` against the mask.
 fn check_keep(operation: &'static str, keep: &[bool], rows: usize, width: usize) -> Result<()> {
@@ -58,8 +59,11 @@ pub fn forward<T: Element>(
     let rows = check_rows(OPERATION, "input", input.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "output", input.len(), output.len())?;
-    let keep = Some(Keep(keep));
-    T::run(context, ForEachRow { operation: SoftmaxRow, input: Some(input), output, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(
+        context,
+        ForEachRow { operation: SoftmaxRow, input: Some(input), output, width, keep },
+    );
     Ok(())
 }
 
@@ -76,8 +80,8 @@ pub fn forward_in_place<T: Element>(
     const OPERATION: &str = "softmax::masked::forward_in_place";
     let rows = check_rows(OPERATION, "data", data.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
-    let keep = Some(Keep(keep));
-    T::run(context, ForEachRow { operation: SoftmaxRow, input: None, output: data, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(context, ForEachRow { operation: SoftmaxRow, input: None, output: data, width, keep });
     Ok(())
 }
 
@@ -96,8 +100,8 @@ pub fn log_softmax<T: Element>(
     let rows = check_rows(OPERATION, "input", input.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "output", input.len(), output.len())?;
-    let keep = Some(Keep(keep));
-    T::run(context, ForEachRow { operation: LogRow, input: Some(input), output, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(context, ForEachRow { operation: LogRow, input: Some(input), output, width, keep });
     Ok(())
 }
 
@@ -114,8 +118,8 @@ pub fn log_softmax_in_place<T: Element>(
     const OPERATION: &str = "softmax::masked::log_softmax_in_place";
     let rows = check_rows(OPERATION, "data", data.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
-    let keep = Some(Keep(keep));
-    T::run(context, ForEachRow { operation: LogRow, input: None, output: data, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(context, ForEachRow { operation: LogRow, input: None, output: data, width, keep });
     Ok(())
 }
 
@@ -135,7 +139,7 @@ pub fn log_sum_exp<T: Element>(
     let rows = check_rows(OPERATION, "input", input.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "output", rows, output.len())?;
-    T::run(context, LogSumExp { input, output, width, keep: Some(Keep(keep)) });
+    share::run::<T, _>(context, LogSumExp { input, output, width, keep: Some(Keep::new(keep)) });
     Ok(())
 }
 
@@ -156,8 +160,8 @@ pub fn backward<T: Element>(
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "d_output", output.len(), d_output.len())?;
     check_length(OPERATION, "d_input", output.len(), d_input.len())?;
-    let (d_output, keep) = (Some(d_output), Some(Keep(keep)));
-    T::run(context, Backward::<T, false> { output, d_output, d_input, width, keep });
+    let (d_output, keep) = (Some(d_output), Some(Keep::new(keep)));
+    share::run::<T, _>(context, Backward::<T, false> { output, d_output, d_input, width, keep });
     Ok(())
 }
 
@@ -176,8 +180,8 @@ pub fn backward_in_place<T: Element>(
     let rows = check_rows(OPERATION, "output", output.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "d", output.len(), d.len())?;
-    let keep = Some(Keep(keep));
-    T::run(context, Backward::<T, false> { output, d_output: None, d_input: d, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(context, Backward::<T, false> { output, d_output: None, d_input: d, width, keep });
     Ok(())
 }
 
@@ -199,8 +203,8 @@ pub fn log_softmax_backward<T: Element>(
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "d_output", output.len(), d_output.len())?;
     check_length(OPERATION, "d_input", output.len(), d_input.len())?;
-    let (d_output, keep) = (Some(d_output), Some(Keep(keep)));
-    T::run(context, Backward::<T, true> { output, d_output, d_input, width, keep });
+    let (d_output, keep) = (Some(d_output), Some(Keep::new(keep)));
+    share::run::<T, _>(context, Backward::<T, true> { output, d_output, d_input, width, keep });
     Ok(())
 }
 
@@ -219,8 +223,8 @@ pub fn log_softmax_backward_in_place<T: Element>(
     let rows = check_rows(OPERATION, "output", output.len(), width)?;
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "d", output.len(), d.len())?;
-    let keep = Some(Keep(keep));
-    T::run(context, Backward::<T, true> { output, d_output: None, d_input: d, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(context, Backward::<T, true> { output, d_output: None, d_input: d, width, keep });
     Ok(())
 }
 
@@ -243,8 +247,8 @@ pub fn log_sum_exp_backward<T: Element>(
     check_length(OPERATION, "output", rows, output.len())?;
     check_length(OPERATION, "d_output", rows, d_output.len())?;
     check_length(OPERATION, "d_input", input.len(), d_input.len())?;
-    let (input, keep) = (Some(input), Some(Keep(keep)));
-    T::run(context, LogSumExpBackward { input, output, d_output, d_input, width, keep });
+    let (input, keep) = (Some(input), Some(Keep::new(keep)));
+    share::run::<T, _>(context, LogSumExpBackward { input, output, d_output, d_input, width, keep });
     Ok(())
 }
 
@@ -265,7 +269,10 @@ pub fn log_sum_exp_backward_in_place<T: Element>(
     check_keep(OPERATION, keep, rows, width)?;
     check_length(OPERATION, "output", rows, output.len())?;
     check_length(OPERATION, "d_output", rows, d_output.len())?;
-    let keep = Some(Keep(keep));
-    T::run(context, LogSumExpBackward { input: None, output, d_output, d_input: data, width, keep });
+    let keep = Some(Keep::new(keep));
+    share::run::<T, _>(
+        context,
+        LogSumExpBackward { input: None, output, d_output, d_input: data, width, keep },
+    );
     Ok(())
 }

@@ -32,6 +32,7 @@ use super::element::Element;
 use super::math::check_length;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::share;
 use kernels::{Backward, ForEachRow, LogRow, LogSumExp, LogSumExpBackward, SoftmaxRow};
 
 pub(crate) use rows::{Apart, Nowhere, exp_shifted_sum, row_max};
@@ -64,7 +65,10 @@ fn check_rows(operation: &'static str, what: &'static str, length: usize, width:
 pub fn forward<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::forward", "input", input.len(), width)?;
     check_length("softmax::forward", "output", input.len(), output.len())?;
-    T::run(context, ForEachRow { operation: SoftmaxRow, input: Some(input), output, width, keep: None });
+    share::run::<T, _>(
+        context,
+        ForEachRow { operation: SoftmaxRow, input: Some(input), output, width, keep: None },
+    );
     Ok(())
 }
 
@@ -74,7 +78,10 @@ pub fn forward<T: Element>(context: &Context, input: &[T], output: &mut [T], wid
 /// [`Error::Shape`] if the width is 0 or the data are not whole rows.
 pub fn forward_in_place<T: Element>(context: &Context, data: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::forward_in_place", "data", data.len(), width)?;
-    T::run(context, ForEachRow { operation: SoftmaxRow, input: None, output: data, width, keep: None });
+    share::run::<T, _>(
+        context,
+        ForEachRow { operation: SoftmaxRow, input: None, output: data, width, keep: None },
+    );
     Ok(())
 }
 
@@ -85,7 +92,10 @@ pub fn forward_in_place<T: Element>(context: &Context, data: &mut [T], width: us
 pub fn log_softmax<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::log_softmax", "input", input.len(), width)?;
     check_length("softmax::log_softmax", "output", input.len(), output.len())?;
-    T::run(context, ForEachRow { operation: LogRow, input: Some(input), output, width, keep: None });
+    share::run::<T, _>(
+        context,
+        ForEachRow { operation: LogRow, input: Some(input), output, width, keep: None },
+    );
     Ok(())
 }
 
@@ -95,7 +105,10 @@ pub fn log_softmax<T: Element>(context: &Context, input: &[T], output: &mut [T],
 /// [`Error::Shape`] if the width is 0 or the data are not whole rows.
 pub fn log_softmax_in_place<T: Element>(context: &Context, data: &mut [T], width: usize) -> Result<()> {
     check_rows("softmax::log_softmax_in_place", "data", data.len(), width)?;
-    T::run(context, ForEachRow { operation: LogRow, input: None, output: data, width, keep: None });
+    share::run::<T, _>(
+        context,
+        ForEachRow { operation: LogRow, input: None, output: data, width, keep: None },
+    );
     Ok(())
 }
 
@@ -106,7 +119,7 @@ pub fn log_softmax_in_place<T: Element>(context: &Context, data: &mut [T], width
 pub fn log_sum_exp<T: Element>(context: &Context, input: &[T], output: &mut [T], width: usize) -> Result<()> {
     let rows = check_rows("softmax::log_sum_exp", "input", input.len(), width)?;
     check_length("softmax::log_sum_exp", "output", rows, output.len())?;
-    T::run(context, LogSumExp { input, output, width, keep: None });
+    share::run::<T, _>(context, LogSumExp { input, output, width, keep: None });
     Ok(())
 }
 
@@ -125,7 +138,7 @@ pub fn backward<T: Element>(
     check_length("softmax::backward", "d_output", output.len(), d_output.len())?;
     check_length("softmax::backward", "d_input", output.len(), d_input.len())?;
     let d_output = Some(d_output);
-    T::run(context, Backward::<T, false> { output, d_output, d_input, width, keep: None });
+    share::run::<T, _>(context, Backward::<T, false> { output, d_output, d_input, width, keep: None });
     Ok(())
 }
 
@@ -141,7 +154,10 @@ pub fn backward_in_place<T: Element>(
 ) -> Result<()> {
     check_rows("softmax::backward_in_place", "output", output.len(), width)?;
     check_length("softmax::backward_in_place", "d", output.len(), d.len())?;
-    T::run(context, Backward::<T, false> { output, d_output: None, d_input: d, width, keep: None });
+    share::run::<T, _>(
+        context,
+        Backward::<T, false> { output, d_output: None, d_input: d, width, keep: None },
+    );
     Ok(())
 }
 
@@ -160,7 +176,7 @@ pub fn log_softmax_backward<T: Element>(
     check_length("softmax::log_softmax_backward", "d_output", output.len(), d_output.len())?;
     check_length("softmax::log_softmax_backward", "d_input", output.len(), d_input.len())?;
     let d_output = Some(d_output);
-    T::run(context, Backward::<T, true> { output, d_output, d_input, width, keep: None });
+    share::run::<T, _>(context, Backward::<T, true> { output, d_output, d_input, width, keep: None });
     Ok(())
 }
 
@@ -176,7 +192,10 @@ pub fn log_softmax_backward_in_place<T: Element>(
 ) -> Result<()> {
     check_rows("softmax::log_softmax_backward_in_place", "output", output.len(), width)?;
     check_length("softmax::log_softmax_backward_in_place", "d", output.len(), d.len())?;
-    T::run(context, Backward::<T, true> { output, d_output: None, d_input: d, width, keep: None });
+    share::run::<T, _>(
+        context,
+        Backward::<T, true> { output, d_output: None, d_input: d, width, keep: None },
+    );
     Ok(())
 }
 
@@ -199,7 +218,7 @@ pub fn log_sum_exp_backward<T: Element>(
     check_length("softmax::log_sum_exp_backward", "d_output", rows, d_output.len())?;
     check_length("softmax::log_sum_exp_backward", "d_input", input.len(), d_input.len())?;
     let input = Some(input);
-    T::run(context, LogSumExpBackward { input, output, d_output, d_input, width, keep: None });
+    share::run::<T, _>(context, LogSumExpBackward { input, output, d_output, d_input, width, keep: None });
     Ok(())
 }
 
@@ -217,7 +236,10 @@ pub fn log_sum_exp_backward_in_place<T: Element>(
     let rows = check_rows("softmax::log_sum_exp_backward_in_place", "data", data.len(), width)?;
     check_length("softmax::log_sum_exp_backward_in_place", "output", rows, output.len())?;
     check_length("softmax::log_sum_exp_backward_in_place", "d_output", rows, d_output.len())?;
-    T::run(context, LogSumExpBackward { input: None, output, d_output, d_input: data, width, keep: None });
+    share::run::<T, _>(
+        context,
+        LogSumExpBackward { input: None, output, d_output, d_input: data, width, keep: None },
+    );
     Ok(())
 }
 
