@@ -112,7 +112,7 @@ const HASHES: [u64; 7] = [
     0xf98d_fe23_3272_0da5,
     0x1c60_bb32_2b9c_cba1,
 ];
-const PERMUTATION: u64 = 0;
+const PERMUTATION: u64 = 0x8f2_1b17_8b17_a745;
 
 /// `P(Z < x)`, by Simpson's rule from 0.
 fn normal_below(x: f64) -> f64 {

@@ -1,7 +1,7 @@
 //! Arrays of random numbers: each element is a function of its own words alone.
 
 use super::generator::{Rng, TWO_TO_MINUS_53};
-use super::philox::{PAIRS, Pair, Source};
+use super::philox::{Drawn, PAIRS, Pair, Source};
 use super::quantile::{MIDDLE, middle, probability as normal_probability, tail};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -23,10 +23,10 @@ impl Words {
 
     /// The pairs of the words that `words` before lie behind, `count` of them.
     #[inline(always)]
-    fn pairs(self, before: usize, words: usize, count: usize) -> [Pair; PAIRS] {
+    fn pairs(self, before: usize, words: usize, count: usize, drawn: &mut Drawn) -> &[Pair] {
         // Positions are modulo 2^64.
         let position = self.position.wrapping_add((before as u64).wrapping_mul(words as u64));
-        self.source.pairs(position, count)
+        self.source.pairs(position, count, drawn)
     }
 }
 
@@ -49,9 +49,10 @@ impl<T: Element> Kernel for Uniform<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
+        let mut drawn = [0; PAIRS + 2];
         for (i, out) in self.out.chunks_mut(PAIRS).enumerate() {
-            let pairs = self.words.pairs(i * PAIRS, 2, out.len());
-            for (out, &pair) in out.iter_mut().zip(&pairs) {
+            let pairs = self.words.pairs(i * PAIRS, 2, out.len(), &mut drawn);
+            for (out, &pair) in out.iter_mut().zip(pairs) {
                 *out = T::from_f64(self.low + self.scale * numerator(pair));
             }
         }
@@ -69,8 +70,9 @@ impl<T: Element> Kernel for Normal<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
+        let mut drawn = [0; PAIRS + 2];
         for (i, out) in self.out.chunks_mut(PAIRS / 2).enumerate() {
-            let pairs = self.words.pairs(i * (PAIRS / 2), 4, 2 * out.len());
+            let pairs = self.words.pairs(i * (PAIRS / 2), 4, 2 * out.len(), &mut drawn);
             for (out, pair) in out.iter_mut().zip(pairs.chunks_exact(2)) {
                 let z =
                     box_muller(numerator(pair[0]) * TWO_TO_MINUS_53, numerator(pair[1]) * TWO_TO_MINUS_53);
@@ -107,10 +109,11 @@ impl<T: Element> Kernel for TruncatedNormal<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (mut z, mut p, mut q) = ([0.0; PAIRS], [0.0; PAIRS], [0.0; PAIRS]);
+        let mut drawn = [0; PAIRS + 2];
         for (i, out) in self.out.chunks_mut(PAIRS).enumerate() {
-            let pairs = self.words.pairs(i * PAIRS, 2, out.len());
+            let pairs = self.words.pairs(i * PAIRS, 2, out.len(), &mut drawn);
             // A vector for most, which lie in the middle; then the others one by one.
-            for (((z, p), q), &pair) in z.iter_mut().zip(&mut p).zip(&mut q).zip(&pairs) {
+            for (((z, p), q), &pair) in z.iter_mut().zip(&mut p).zip(&mut q).zip(pairs) {
                 // An odd multiple of 2^-53, so neither it nor one less it is 0, and both are exact.
                 let u = numerator(pair | 1 << 11) * TWO_TO_MINUS_53;
                 // The probability below the value and that above it, each exact to a few ULP where it is small.
@@ -141,9 +144,10 @@ impl<T: Element> Kernel for Exponential<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
+        let mut drawn = [0; PAIRS + 2];
         for (i, out) in self.out.chunks_mut(PAIRS).enumerate() {
-            let pairs = self.words.pairs(i * PAIRS, 2, out.len());
-            for (out, &pair) in out.iter_mut().zip(&pairs) {
+            let pairs = self.words.pairs(i * PAIRS, 2, out.len(), &mut drawn);
+            for (out, &pair) in out.iter_mut().zip(pairs) {
                 let u = 1.0 - numerator(pair) * TWO_TO_MINUS_53;
                 *out = T::from_f64((0.0 - libm::log(u)) / self.rate);
             }
@@ -165,9 +169,10 @@ impl<V: Copy> Kernel for Mask<'_, V> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let mut words = [0; 2 * PAIRS];
+        let mut drawn = [0; PAIRS + 2];
         for (i, out) in self.out.chunks_mut(2 * PAIRS).enumerate() {
-            let pairs = self.words.pairs(i * 2 * PAIRS, 1, out.len().div_ceil(2));
-            for (words, pair) in words.chunks_exact_mut(2).zip(pairs) {
+            let pairs = self.words.pairs(i * 2 * PAIRS, 1, out.len().div_ceil(2), &mut drawn);
+            for (words, &pair) in words.chunks_exact_mut(2).zip(pairs) {
                 (words[0], words[1]) = (pair as u32, (pair >> 32) as u32);
             }
             for (out, &word) in out.iter_mut().zip(&words) {

@@ -47,6 +47,9 @@ pub(super) type Pair = u64;
 /// So many pairs are drawn at a time.
 pub(super) const PAIRS: usize = 128;
 
+/// Room for the pairs of a turn, and of one block more.
+pub(super) type Drawn = [Pair; PAIRS + 2];
+
 /// The stream that a fill draws from.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
@@ -55,33 +58,30 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The first `count` pairs (at most [`PAIRS`]) of the words from `position` on. What stands behind them is
-    /// unspecified.
+    /// The first `count` pairs (at most [`PAIRS`]) of the words from `position` on, and what happens to stand behind
+    /// them, in a buffer that is used again and again.
     ///
     /// Mark what calls this `#[inline(always)]` up to a kernel's body: plain loops, of which the compiler makes
     /// vectors with the instruction set's features.
     #[inline(always)]
-    pub fn pairs(self, position: u64, count: usize) -> [Pair; PAIRS] {
+    pub fn pairs(self, position: u64, count: usize, drawn: &mut Drawn) -> &[Pair] {
         // Two pairs a block, and one block more where the position is not a block's first.
-        let mut drawn = [0; PAIRS + 2];
         let (first, skip) = (position / 4, (position % 4) as usize);
         let blocks = (2 * count + skip).div_ceil(4);
         if blocks <= PAIRS / 8 {
             self.few(first, &mut drawn[..2 * blocks]);
         } else {
-            self.many(first, &mut drawn);
-            self.few(first.wrapping_add(PAIRS as u64 / 2), &mut drawn[PAIRS..]);
-        }
-        let mut pairs = [0; PAIRS];
-        let from = &drawn[skip / 2..];
-        if skip % 2 == 0 {
-            pairs.copy_from_slice(&from[..PAIRS]);
-        } else {
-            for (i, pair) in pairs.iter_mut().enumerate() {
-                *pair = from[i] >> 32 | from[i + 1] << 32;
+            self.many(first, drawn);
+            if skip > 0 {
+                self.few(first.wrapping_add(PAIRS as u64 / 2), &mut drawn[PAIRS..]);
             }
         }
-        pairs
+        if skip % 2 == 1 {
+            for i in 0..=PAIRS {
+                drawn[i] = drawn[i] >> 32 | drawn[i + 1] << 32;
+            }
+        }
+        &drawn[skip / 2..]
     }
 
     /// Blocks from the number `first` on, one by one.
@@ -97,7 +97,7 @@ impl Source {
     /// `PAIRS / 2` blocks from the number `first` on. Each turn of the loop has a block of the first half and one of
     /// the second: two chains of rounds hide each other's latency.
     #[inline(always)]
-    fn many(self, first: u64, drawn: &mut [Pair; PAIRS + 2]) {
+    fn many(self, first: u64, drawn: &mut Drawn) {
         const HALF: usize = PAIRS / 2;
         let (low, high) = drawn[..PAIRS].split_at_mut(HALF);
         for (i, (low, high)) in low.chunks_exact_mut(2).zip(high.chunks_exact_mut(2)).enumerate() {
