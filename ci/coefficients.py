@@ -9,7 +9,7 @@ polynomial stays close to the best one. Prints Rust constants and the largest er
 """
 import struct
 import sys
-from math import erf as erf_f64, frexp
+from math import erf as erf_f64, frexp, log2
 from mpmath import mp, mpf, matrix, lu_solve, erf, erfc, exp, expm1, log, log1p, tanh, sqrt, sin, cos, pi
 
 mp.prec = 120
@@ -192,11 +192,10 @@ def exact_reciprocals():
         for distance in range(200_000):
             for sign in (1, -1):
                 value = (start + sign * distance) / 2**24
-                logarithm = -log(mpf(value), 2)
-                error = abs(to_f32(logarithm) - logarithm)
+                error = abs(to_f32(-log2(value)) + log2(value))
                 if best is None or error < best[0]:
                     best = (error, value)
-            if best[0] < mpf(2) ** -43:
+            if best[0] < 2.0**-43:
                 break
         values.append(best[1])
         logarithms.append(to_f32(-log(mpf(best[1]), 2)))

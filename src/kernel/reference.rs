@@ -134,6 +134,31 @@ pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
 
+/// The square root.
+pub fn sqrt(x: f64) -> f64 {
+    x.sqrt()
+}
+
+/// 1 / sqrt(x).
+pub fn rsqrt(x: f64) -> f64 {
+    1.0 / x.sqrt()
+}
+
+/// The sine.
+pub fn sin(x: f64) -> f64 {
+    libm::sin(x)
+}
+
+/// The cosine.
+pub fn cos(x: f64) -> f64 {
+    libm::cos(x)
+}
+
+/// x to the power y.
+pub fn pow(x: f64, y: f64) -> f64 {
+    libm::pow(x, y)
+}
+
 /// The share of a standard normal distribution below x.
 pub fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
