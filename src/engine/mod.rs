@@ -22,7 +22,7 @@ pub(crate) use graph::{Graph, Parameter};
 pub(crate) use run::Outcome;
 pub use source::{BatchSource, TargetKind};
 
-use crate::context::Context;
+use crate::context::{Context, Parallelism};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::update::{AnyStep, Clip};
@@ -269,8 +269,10 @@ impl<T: Element> Engine<T> {
         }
         let plan = &self.plans[index].1;
         let step = if task.updates() { self.steps + 1 } else { 0 };
+        // The team shares out the tiles, so a tile's kernels stay on their thread.
+        let context = self.context.clone().with_parallelism(Parallelism::Serial);
         let run = Run {
-            context: &self.context,
+            context: &context,
             graph: &self.graph,
             plan,
             memory: Memory::new(

@@ -184,6 +184,11 @@ impl Merge for bool {
     }
 }
 
+/// True if a kernel that only reads `x` would be shared.
+pub(crate) fn is_long<T>(x: &[T]) -> bool {
+    size_of_val(x) >= 2 * BYTES_PER_THREAD
+}
+
 /// Runs `kernel` on as many threads as its size is worth and the context allows.
 pub(crate) fn run<T, K>(context: &Context, kernel: K) -> K::Output
 where

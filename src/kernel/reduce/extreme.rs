@@ -1,12 +1,13 @@
 //! The largest and the smallest element. NaN is beyond everything.
 
 use super::columns::{Fold, Folds};
-use super::rows::{Row, Rows, whole};
+use super::rows::{Row, Rows, whole_by_chunks};
 use super::{SUM_CHUNK, check_by_column, check_by_row, check_some};
 use crate::context::Context;
 use crate::error::Result;
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, MaskOf};
+use crate::kernel::share;
 use crate::simd::{Mask, Simd, Vector};
 
 /// Which of two elements is the better one: the larger or the smaller.
@@ -182,7 +183,7 @@ reduction!(Smallest);
 /// ```
 pub fn max<T: Element>(context: &Context, x: &[T]) -> Result<T> {
     check_some("max", x.len())?;
-    Ok(whole!(context, Largest, x, T::zero()))
+    Ok(whole_by_chunks(context, Largest, x, |most, x| if x > most || x.is_nan() { x } else { most }))
 }
 
 /// The smallest element; NaN if any is NaN. Of two zeros either may be returned.
@@ -191,7 +192,7 @@ pub fn max<T: Element>(context: &Context, x: &[T]) -> Result<T> {
 /// [`Error::Argument`](crate::Error::Argument) if there are none.
 pub fn min<T: Element>(context: &Context, x: &[T]) -> Result<T> {
     check_some("min", x.len())?;
-    Ok(whole!(context, Smallest, x, T::zero()))
+    Ok(whole_by_chunks(context, Smallest, x, |least, x| if x < least || x.is_nan() { x } else { least }))
 }
 
 /// The largest element of each row: see [`max`].
@@ -203,7 +204,7 @@ pub fn min<T: Element>(context: &Context, x: &[T]) -> Result<T> {
 /// lengths do not fit.
 pub fn max_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     check_by_row("max_rows", input.len(), width, out.len())?;
-    T::run(context, Rows { reduction: Largest, input, width, out });
+    share::run::<T, _>(context, Rows { reduction: Largest, input, width, out });
     Ok(())
 }
 
@@ -216,7 +217,7 @@ pub fn max_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &
 /// lengths do not fit.
 pub fn min_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     check_by_row("min_rows", input.len(), width, out.len())?;
-    T::run(context, Rows { reduction: Smallest, input, width, out });
+    share::run::<T, _>(context, Rows { reduction: Smallest, input, width, out });
     Ok(())
 }
 

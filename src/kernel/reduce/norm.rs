@@ -2,13 +2,14 @@
 
 use super::columns::{Fold, Folds, Part, fold};
 use super::extreme::{Largest, Order};
-use super::rows::{Row, Rows, whole};
+use super::rows::{Row, Rows, whole, whole_by_chunks};
 use super::sum::{chunked, products};
 use super::{SUM_CHUNK, check_by_column, check_by_row};
 use crate::context::Context;
 use crate::error::Result;
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, MaskOf, Unary};
+use crate::kernel::share;
 use crate::simd::{Bits, Kernel, Mask, Simd, Vector};
 
 /// The length of a vector, in one of three senses.
@@ -229,9 +230,11 @@ fn scaled_columns<T: Element, S: Simd>(
 /// ```
 pub fn norm<T: Element>(context: &Context, norm: Norm, x: &[T]) -> T {
     match norm {
-        Norm::L1 => whole!(context, Absolute, x, T::zero()),
-        Norm::L2 => whole!(context, Euclid, x, T::zero()),
-        Norm::Infinity => whole!(context, Magnitude, x, T::zero()),
+        Norm::L1 => whole_by_chunks(context, Absolute, x, |sum, part| sum + part),
+        Norm::L2 => whole(context, Euclid, x),
+        Norm::Infinity => {
+            whole_by_chunks(context, Magnitude, x, |most, x| if x > most || x.is_nan() { x } else { most })
+        }
     }
 }
 
@@ -251,9 +254,9 @@ pub fn norm_rows<T: Element>(
 ) -> Result<()> {
     check_by_row("norm_rows", input.len(), width, out.len())?;
     match norm {
-        Norm::L1 => T::run(context, Rows { reduction: Absolute, input, width, out }),
-        Norm::L2 => T::run(context, Rows { reduction: Euclid, input, width, out }),
-        Norm::Infinity => T::run(context, Rows { reduction: Magnitude, input, width, out }),
+        Norm::L1 => share::run::<T, _>(context, Rows { reduction: Absolute, input, width, out }),
+        Norm::L2 => share::run::<T, _>(context, Rows { reduction: Euclid, input, width, out }),
+        Norm::Infinity => share::run::<T, _>(context, Rows { reduction: Magnitude, input, width, out }),
     }
     Ok(())
 }

@@ -1,8 +1,12 @@
 //! The frames for rows: one number out of each.
 
+use super::SUM_CHUNK;
+use crate::context::Context;
+use crate::kernel::compiled::Compiled;
 use crate::kernel::element::Element;
-use crate::kernel::share::cut;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd};
+use std::ops::Range;
 
 /// A row in, a number out.
 pub(super) trait Row<T: Element>: Copy {
@@ -58,18 +62,60 @@ impl<T: Element, R: RowPair<T>> Kernel for RowPairs<'_, T, R> {
     }
 }
 
-/// The reduction of all of `x` as one row; `empty` if there are no elements.
-macro_rules! whole {
-    ($context:expr, $reduction:expr, $x:expr, $empty:expr) => {{
-        let mut out = [$empty];
-        let rows = $crate::kernel::reduce::rows::Rows {
-            reduction: $reduction,
-            input: $x,
-            width: $x.len().max(1),
-            out: &mut out,
-        };
-        T::run($context, rows);
-        out[0]
-    }};
+/// The reduction of all of `x` as one row.
+pub(super) fn whole<T, R>(context: &Context, reduction: R, x: &[T]) -> T
+where
+    T: Element + for<'a> Compiled<Rows<'a, T, R>>,
+    R: Row<T>,
+{
+    let mut out = [T::zero()];
+    T::run(context, Rows { reduction, input: x, width: x.len().max(1), out: &mut out });
+    out[0]
 }
-pub(super) use whole;
+
+/// The reduction of `length` elements, chunk by chunk: `run` reduces the chunks of a range, each to one number, and
+/// `combine` takes their results in order, from `start` on. What comes out depends on the length alone; `run` may share
+/// its chunks.
+pub(super) fn chunks<T: Element>(
+    length: usize,
+    start: T,
+    combine: impl Fn(T, T) -> T,
+    run: impl Fn(Range<usize>, usize, &mut [T]),
+) -> T {
+    const MOST: usize = 512;
+    let mut total = start;
+    let mut parts = [T::zero(); MOST];
+    let mut at = 0;
+    while at < length {
+        // Whole chunks, or the last and shorter one.
+        let count = ((length - at) / SUM_CHUNK).min(MOST);
+        let (count, width) = if count > 0 { (count, SUM_CHUNK) } else { (1, length - at) };
+        run(at..at + count * width, width, &mut parts[..count]);
+        total = parts[..count].iter().fold(total, |total, &part| combine(total, part));
+        at += count * width;
+    }
+    total
+}
+
+/// [`whole`] where that goes chunk by chunk and combines their results like this, in order: the chunks of a long slice
+/// are shared by threads.
+pub(super) fn whole_by_chunks<T, R>(
+    context: &Context,
+    reduction: R,
+    x: &[T],
+    combine: impl Fn(T, T) -> T,
+) -> T
+where
+    T: Element + for<'a> Compiled<Rows<'a, T, R>>,
+    R: Row<T> + Send,
+{
+    if !share::is_long(x) {
+        return whole(context, reduction, x);
+    }
+    // Of an extreme the first chunk's, which is NaN where it should be; a sum's does not mind being added to zero.
+    let (first, rest) = x.split_at(SUM_CHUNK);
+    let start = whole(context, reduction, first);
+    chunks(rest.len(), start, combine, |range, width, out| {
+        share::run::<T, _>(context, Rows { reduction, input: &rest[range], width, out });
+    })
+}

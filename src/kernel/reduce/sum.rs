@@ -1,12 +1,13 @@
 //! Sums, means and dot products.
 
 use super::columns::{ColumnSums, Fold, Folds};
-use super::rows::{Row, RowPair, RowPairs, Rows, whole};
+use super::rows::{Row, RowPair, RowPairs, Rows, chunks, whole_by_chunks};
 use super::{SUM_CHUNK, check_by_column, check_by_row, check_rows, check_some, check_width};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, Same, Unary};
+use crate::kernel::share;
 use crate::simd::{Simd, Vector};
 
 /// `sum of operation(x[i])`: chunk by chunk, in order, from zero.
@@ -134,7 +135,7 @@ impl<T: Element> Fold<T, 2> for Dot {
 /// # Ok::<(), gemmule::Error>(())
 /// ```
 pub fn sum<T: Element>(context: &Context, x: &[T]) -> T {
-    whole!(context, Sum, x, T::zero())
+    whole_by_chunks(context, Sum, x, |sum, part| sum + part)
 }
 
 /// The mean of the elements: [`sum`] divided by their number.
@@ -164,7 +165,7 @@ pub fn mean<T: Element>(context: &Context, x: &[T]) -> Result<T> {
 /// ```
 pub fn sum_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     check_by_row("sum_rows", input.len(), width, out.len())?;
-    T::run(context, Rows { reduction: Sum, input, width, out });
+    share::run::<T, _>(context, Rows { reduction: Sum, input, width, out });
     Ok(())
 }
 
@@ -176,7 +177,7 @@ pub fn sum_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &
 /// [`Error::Argument`] if `width` is 0; [`Error::Shape`] if the lengths do not fit.
 pub fn mean_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     check_by_row("mean_rows", input.len(), width, out.len())?;
-    T::run(context, Rows { reduction: Mean, input, width, out });
+    share::run::<T, _>(context, Rows { reduction: Mean, input, width, out });
     Ok(())
 }
 
@@ -214,6 +215,17 @@ pub fn dot<T: Element>(context: &Context, a: &[T], b: &[T]) -> Result<T> {
     if a.len() != b.len() {
         return Err(Error::shape("dot", "b", format_args!("{} elements, as in a", a.len()), b.len()));
     }
+    if share::is_long(a) {
+        return Ok(chunks(
+            a.len(),
+            T::zero(),
+            |sum, part| sum + part,
+            |range, width, out| {
+                let (a, b) = (&a[range.clone()], &b[range]);
+                share::run::<T, _>(context, RowPairs { reduction: Dot, a, b, width, out });
+            },
+        ));
+    }
     let mut out = [T::zero()];
     T::run(context, RowPairs { reduction: Dot, a, b, width: a.len().max(1), out: &mut out });
     Ok(out[0])
@@ -222,7 +234,7 @@ pub fn dot<T: Element>(context: &Context, a: &[T], b: &[T]) -> Result<T> {
 /// The sum of the squares: [`dot`] of `x` with itself. A square that overflows gives infinity; see
 /// [`norm`](super::norm) for its root without that.
 pub fn sum_squares<T: Element>(context: &Context, x: &[T]) -> T {
-    whole!(context, Squares, x, T::zero())
+    whole_by_chunks(context, Squares, x, |sum, part| sum + part)
 }
 
 /// The [`dot`] product of each row of `a` with the same row of `b`.
@@ -235,7 +247,7 @@ pub fn dot_rows<T: Element>(context: &Context, a: &[T], b: &[T], width: usize, o
     check_width("dot_rows", width)?;
     check_rows("dot_rows", "a", a.len(), out.len(), width)?;
     check_rows("dot_rows", "b", b.len(), out.len(), width)?;
-    T::run(context, RowPairs { reduction: Dot, a, b, width, out });
+    share::run::<T, _>(context, RowPairs { reduction: Dot, a, b, width, out });
     Ok(())
 }
 
