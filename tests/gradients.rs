@@ -6,8 +6,7 @@ use gemmule::optim::Sgd;
 use gemmule::rng::Rng;
 use gemmule::{Context, Result, Tensor};
 
-const ACTIVATIONS: [Activation; 5] =
-    [Activation::Identity, Activation::Exponential, Activation::Sigmoid, Activation::Tanh, Activation::Relu];
+const ACTIVATIONS: [Activation; 18] = Activation::ALL;
 
 /// The widths of a random small net.
 fn widths(rng: &mut Rng) -> Vec<usize> {

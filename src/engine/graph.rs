@@ -315,9 +315,11 @@ impl Builder {
     /// y = f(x), element by element.
     ///
     /// # Errors
-    /// [`Error::State`] if `input` is already in use.
+    /// [`Error::State`] if `input` is already in use; [`Error::Argument`] if the activation's parameter is not finite or
+    /// out of its range.
     pub fn activation(&mut self, input: Value, activation: Activation) -> Result<Value> {
         self.check_value(input)?;
+        activation.check("build")?;
         self.node(Op::Activation(activation), input, self.width(input))
     }
 

@@ -15,7 +15,7 @@ use super::{Loss, Task};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::kernel::activation::Activation;
+use crate::kernel::activation::{Activation, Saved};
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::Layout;
 use crate::parallel;
@@ -46,7 +46,8 @@ pub(crate) struct Product {
     pub bias: Place,
     pub activation: Activation,
     pub derivative: Activation,
-    pub output: Place,
+    /// What the derivative is computed from.
+    pub saved: Place,
     pub workspace: Place,
 }
 
@@ -86,10 +87,10 @@ pub(crate) enum Work {
         losses: BufferId,
         d_output: Option<BufferId>,
     },
-    /// d *= f'(output), in place.
+    /// d *= f', in place.
     ActivationBackward {
         activation: Activation,
-        output: BufferId,
+        saved: BufferId,
         d: BufferId,
     },
     SoftmaxBackward {
@@ -245,8 +246,8 @@ pub(crate) fn width(context: &Context, graph: &Graph, batch: usize, task: Task) 
 
 fn task_stages(graph: &Graph, task: Task) -> Vec<Stage> {
     match task.loss() {
-        Some(loss) => fuse::stages_before_loss(graph, loss),
-        None => fuse::stages(&graph.nodes),
+        Some(loss) => fuse::stages_before_loss(graph, loss, task.is_training()),
+        None => fuse::stages(&graph.nodes, false),
     }
 }
 
@@ -299,7 +300,7 @@ impl Maker<'_> {
         match &phase.work {
             Work::Gather { input } => live.push(*input),
             Work::Product { product: p, bias, .. } => {
-                for place in [p.a, p.b, p.c, p.output, p.workspace] {
+                for place in [p.a, p.b, p.c, p.saved, p.workspace] {
                     if let Place::Buffer(id) = place {
                         live.push(id);
                     }
@@ -312,7 +313,7 @@ impl Maker<'_> {
             Work::Loss { output, targets, losses, d_output } => {
                 live.extend([Some(*output), *targets, Some(*losses), *d_output].into_iter().flatten());
             }
-            Work::ActivationBackward { output, d, .. } => live.extend([*output, *d]),
+            Work::ActivationBackward { saved, d, .. } => live.extend([*saved, *d]),
             Work::SoftmaxBackward { output, d_output, d_input } => {
                 live.extend([*output, *d_output, *d_input]);
             }
@@ -361,7 +362,7 @@ impl Maker<'_> {
             bias: Place::Null,
             activation: Activation::Identity,
             derivative: Activation::Identity,
-            output: Place::Null,
+            saved: Place::Null,
             workspace: Place::Null,
         }
     }
@@ -407,7 +408,8 @@ impl Maker<'_> {
             let wants_d = index > 0 || wants_d_input;
             let activation = stage.activation();
             if activation != Activation::Identity && !before_activation {
-                self.rows(Work::ActivationBackward { activation, output: y, d }, width, Some(stage.layer));
+                let saved = saved(activation, index, input, outputs);
+                self.rows(Work::ActivationBackward { activation, saved, d }, width, Some(stage.layer));
             }
             before_activation = false;
             match stage.kind {
@@ -439,7 +441,8 @@ impl Maker<'_> {
                         if index > 0 {
                             product.derivative = stages[index - 1].activation();
                             if product.derivative != Activation::Identity {
-                                product.output = Place::Buffer(x);
+                                let saved = saved(product.derivative, index - 1, input, outputs);
+                                product.saved = Place::Buffer(saved);
                                 before_activation = true;
                             }
                         }
@@ -450,6 +453,16 @@ impl Maker<'_> {
             }
         }
         wants_d_input.then_some(d)
+    }
+}
+
+/// What the derivative of the activation that ends stage `index` is computed from.
+fn saved(activation: Activation, index: usize, input: BufferId, outputs: &[Output]) -> BufferId {
+    match (activation.saved(), index) {
+        (Saved::Output, _) => outputs[index].buffer,
+        // Then the activation is a stage of its own: see the rules.
+        (Saved::Input, 0) => input,
+        (Saved::Input, _) => outputs[index - 1].buffer,
     }
 }
 

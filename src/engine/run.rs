@@ -221,9 +221,9 @@ impl<T: Element> Run<'_, T> {
                     let targets = targets.map(|id| memory.write(id, start, len));
                     self.loss(first, rows, phase.row, y, targets, losses, d, findings)
                 }
-                Work::ActivationBackward { activation, output, d } => {
-                    let (y, d) = (memory.read(*output, start, len), memory.write(*d, start, len));
-                    activation::backward_in_place(context, *activation, y, d)
+                Work::ActivationBackward { activation, saved, d } => {
+                    let (saved, d) = (memory.read(*saved, start, len), memory.write(*d, start, len));
+                    activation::backward_in_place(context, *activation, saved, d)
                 }
                 Work::SoftmaxBackward { output, d_output, d_input } => {
                     let (y, d) = (memory.read(*output, start, len), memory.read(*d_output, start, len));
@@ -278,8 +278,8 @@ impl<T: Element> Run<'_, T> {
             bias: at(p.bias),
             activation: p.activation,
             derivative: p.derivative,
-            output: at(p.output),
-            output_row_stride: p.b_layout.cols as isize,
+            saved: at(p.saved),
+            saved_row_stride: p.b_layout.cols as isize,
             tile_function: None,
             workspace: self.memory.pointer(p.workspace),
         };

@@ -64,6 +64,7 @@ mod sealed {
     pub trait Sealed:
         Scalar
         + Elementary
+        + activation::Formulas
         + activation::Kernels
         + convert::Kernels
         + gemm::backend::Libraries

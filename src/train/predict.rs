@@ -100,7 +100,7 @@ impl<T: Element> Model<T> {
                 result = Tensor::zeros(logits.shape())?;
                 softmax::forward(&context, logits.as_slice(), result.as_mut_slice(), width)?;
             } else {
-                activation::forward_in_place(&context, Activation::Sigmoid, result.as_mut_slice());
+                activation::forward_in_place(&context, Activation::Sigmoid, result.as_mut_slice())?;
             }
         }
         Ok(result)

@@ -38,7 +38,7 @@ fn apply<T: Real>(context: &Context, product: &Dense<T>, epilogue: &Epilogue<'_,
     if let Some(bias) = epilogue.bias {
         c.data.iter_mut().enumerate().for_each(|(at, x)| *x += bias[at % product.cols]);
     }
-    forward_in_place(context, epilogue.activation, &mut c.data);
+    forward_in_place(context, epilogue.activation, &mut c.data).expect("in range");
     if let Some((activation, output)) = epilogue.derivative {
         let output = Dense::from_fn(c.rows, c.cols, |i, j| output.get(i, j).expect("inside"));
         backward_in_place(context, activation, &output.data, &mut c.data).expect("as long");

@@ -54,10 +54,10 @@ pub struct Operands<'a, T> {
     /// One value per column, or null.
     pub bias: *const T,
     pub activation: Activation,
-    /// The derivative of this activation at `output` multiplies the result, unless `output` is null.
+    /// The derivative of this activation, from `saved`, multiplies the result, unless `saved` is null.
     pub derivative: Activation,
-    pub output: *const T,
-    pub output_row_stride: isize,
+    pub saved: *const T,
+    pub saved_row_stride: isize,
     pub tile_function: Option<&'a TileFunction<'a, T>>,
     /// Room for [`Plan::workspace_len`] elements per member.
     pub workspace: *mut T,
@@ -208,7 +208,7 @@ unsafe fn stream<T: Element, S: Simd>(
             // SAFETY: the strip lies within A, B and C; the member's buffer has room for its sums.
             unsafe { run_strip(s, strip) };
         }
-        // SAFETY: the area lies within C, and so do its bias and output within theirs.
+        // SAFETY: the area lies within C, and so do its bias and what was saved within theirs.
         unsafe { finish(s, plan, o, area, c) };
     }
 }
@@ -397,7 +397,7 @@ impl<T: Element> Block<'_, T> {
             unsafe { self.chunk(s, row_groups, groups.clone(), first, panel, chunk, tile_c, tile_c_stride) };
         }
         let last = self.first_chunk + self.chunks == plan.chunks();
-        // SAFETY: the area lies within C, and so do its bias and output within theirs.
+        // SAFETY: the area lies within C, and so do its bias and what was saved within theirs.
         unsafe {
             if plan.scattered {
                 // The epilogue wants contiguous columns: it has them in the copy, unless C itself shows the transpose.
@@ -519,14 +519,14 @@ pub(crate) fn product<T: Element>(
     if alpha == T::zero() {
         (a_layout.cols, b_layout.rows) = (0, 0);
     }
-    let output = epilogue.derivative.map(|(activation, y)| (activation, y.pointer(), y.layout()));
-    if let Some((_, _, y)) = output
-        && y.col_stride != 1
-        && y.cols > 1
+    let saved = epilogue.derivative.map(|(activation, saved)| (activation, saved.pointer(), saved.layout()));
+    if let Some((_, _, layout)) = saved
+        && layout.col_stride != 1
+        && layout.cols > 1
     {
-        return Err(Error::shape("gemm", "output of the derivative", "contiguous columns", y));
+        return Err(Error::shape("gemm", "saved matrix of the derivative", "contiguous columns", layout));
     }
-    let by_column = epilogue.bias.is_some() || output.is_some();
+    let by_column = epilogue.bias.is_some() || saved.is_some();
     let shape = Shape { a: a_layout, b: b_layout, c: c_layout, packed, by_column };
     let plan = Plan::new::<T>(context, &shape, width, blocking);
     // As many members as can have something to do.
@@ -547,9 +547,9 @@ pub(crate) fn product<T: Element>(
             beta,
             bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
             activation: epilogue.activation,
-            derivative: output.map_or(Activation::Identity, |(activation, ..)| activation),
-            output: output.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
-            output_row_stride: output.map_or(0, |(.., y)| y.row_stride),
+            derivative: saved.map_or(Activation::Identity, |(activation, ..)| activation),
+            saved: saved.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
+            saved_row_stride: saved.map_or(0, |(.., layout)| layout.row_stride),
             tile_function: epilogue.tile_function,
             workspace,
         };

@@ -22,7 +22,7 @@ pub(crate) mod blocking;
 #[allow(unsafe_code, reason = "tasks write disjoint parts of C through pointers")]
 pub(crate) mod driver;
 #[allow(unsafe_code, reason = "works on the part of C that a tile has left")]
-mod epilogue;
+pub(crate) mod epilogue;
 #[allow(unsafe_code, reason = "the register tile works on pointers")]
 mod microkernel;
 #[allow(unsafe_code, reason = "copies between strided pointers")]
@@ -83,8 +83,9 @@ pub struct Epilogue<'a, T> {
     pub bias: Option<&'a [T]>,
     /// Applied to each element.
     pub activation: Activation,
-    /// Multiplies each element by the derivative of an activation, taken from that activation's output (as large as
-    /// C): the step from the gradient of a layer's output to that of the activation's input before it.
+    /// Multiplies each element by the derivative of an activation, taken from what was saved of that activation (as large
+    /// as C): its output or its input, as [`Activation::saved`] says. The step from the gradient of a layer's output to
+    /// that of the activation's input before it.
     pub derivative: Option<(Activation, MatRef<'a, T>)>,
     /// Called with each finished tile of C while it is in the cache: its first row, its first column, and the tile. Each
     /// element is in one tile; tiles come in any order, on any of the call's threads.
@@ -149,8 +150,8 @@ pub fn gemm<T: Element>(
 /// [`gemm`], then `epilogue` on each element while it is still in the cache.
 ///
 /// # Errors
-/// As [`gemm`]; also if the bias has not n elements, or if the derivative's output is not m x n or has a column
-/// stride other than 1.
+/// As [`gemm`]; also if the bias has not n elements, if the derivative's saved matrix is not m x n or has a column stride
+/// other than 1, or if an activation's parameter is not finite or out of its range.
 pub fn gemm_with<T: Element>(
     context: &Context,
     alpha: T,
@@ -195,8 +196,10 @@ fn check<T: Element>(
     {
         return Err(Error::shape("gemm", "bias", n, bias.len()));
     }
-    if let Some((_, output)) = epilogue.derivative {
-        expect("output of the derivative", (m, n), (output.rows(), output.cols()))?;
+    epilogue.activation.check("gemm")?;
+    if let Some((activation, saved)) = epilogue.derivative {
+        activation.check("gemm")?;
+        expect("saved matrix of the derivative", (m, n), (saved.rows(), saved.cols()))?;
     }
     let work = m as f64 * n as f64 * k as f64;
     // Entering the pool costs some 10 microseconds: a thread is worth it from about 20 microseconds of work.

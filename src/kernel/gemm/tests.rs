@@ -171,8 +171,8 @@ fn ownership(
             bias: std::ptr::null(),
             activation: Activation::Identity,
             derivative: Activation::Identity,
-            output: std::ptr::null(),
-            output_row_stride: 0,
+            saved: std::ptr::null(),
+            saved_row_stride: 0,
             tile_function: None,
             workspace: workspace.as_mut_ptr(),
         };
@@ -322,11 +322,11 @@ impl<T: Element> Case<T> {
         let (rs, cs) = self.strides[2];
         let offset = if rs < 0 { c.len() - 1 } else { 0 };
         let mut view = MatMut::new(&mut c, offset, m, n, rs, cs).expect("fits");
-        let output = MatRef::row_major(&self.data[4], m, n).expect("fits");
+        let saved = MatRef::row_major(&self.data[4], m, n).expect("fits");
         let epilogue = Epilogue {
             bias: with.then_some(self.data[3].as_slice()),
             activation: Activation::Sigmoid,
-            derivative: with.then_some((Activation::Tanh, output)),
+            derivative: with.then_some((Activation::Tanh, saved)),
             tile_function: None,
         };
         let b = match &self.panels {
