@@ -127,18 +127,55 @@ fn tail(a: f64) -> f64 {
 }
 
 fn value(activation: Activation, x: f64) -> f64 {
-    let x = if x.is_infinite() { 1e4_f64.copysign(x) } else { x };
     match activation {
         Activation::Identity => x,
         Activation::Exponential => x.exp(),
         Activation::Sigmoid => sigmoid(x),
         Activation::Tanh => x.tanh(),
-        Activation::Relu => if x < 0.0 { 0.0 } else { x },
-        Activation::LeakyRelu { slope } => if x < 0.0 { slope * x } else { x },
-        Activation::Relu6 => if x < 0.0 { 0.0 } else if x > 6.0 { 6.0 } else { x },
-        Activation::Elu { alpha } => if x > 0.0 { x } else { alpha * x.exp_m1() },
-        Activation::Selu => if x > 0.0 { SCALE * x } else { SCALE_ALPHA * x.exp_m1() },
-        Activation::Celu { alpha } => if x > 0.0 { x } else { alpha * (x / alpha).exp_m1() },
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        Activation::LeakyRelu { slope } => {
+            if x < 0.0 {
+                slope * x
+            } else {
+                x
+            }
+        }
+        Activation::Relu6 => {
+            if x < 0.0 {
+                0.0
+            } else if x > 6.0 {
+                6.0
+            } else {
+                x
+            }
+        }
+        Activation::Elu { alpha } => {
+            if x > 0.0 {
+                x
+            } else {
+                alpha * x.exp_m1()
+            }
+        }
+        Activation::Selu => {
+            if x > 0.0 {
+                SCALE * x
+            } else {
+                SCALE_ALPHA * x.exp_m1()
+            }
+        }
+        Activation::Celu { alpha } => {
+            if x > 0.0 {
+                x
+            } else {
+                alpha * (x / alpha).exp_m1()
+            }
+        }
         Activation::Softplus { beta } if x * beta > 50.0 => x,
         Activation::Softplus { beta } => (beta * x).exp().ln_1p() / beta,
         Activation::Softsign => x / (1.0 + x.abs()),
@@ -146,7 +183,13 @@ fn value(activation: Activation, x: f64) -> f64 {
         Activation::HardSwish => x.max(-3.0) * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
         Activation::Silu => x * sigmoid(x),
         Activation::Gelu if x > 40.0 => x,
-        Activation::Gelu => if x < 0.0 { x * tail(-x) } else { x - x * tail(x) },
+        Activation::Gelu => {
+            if x < 0.0 {
+                x * tail(-x)
+            } else {
+                x - x * tail(x)
+            }
+        }
         Activation::GeluTanh if x > 40.0 => x,
         Activation::GeluTanh => x * sigmoid(x.max(-40.0) * (LINEAR + CUBIC * x.max(-40.0).powi(2))),
         Activation::Mish if x > 40.0 => x,
@@ -159,18 +202,43 @@ fn value(activation: Activation, x: f64) -> f64 {
 }
 
 fn slope(activation: Activation, saved: f64) -> f64 {
-    let (s, indicator) = (saved, |inside: bool| if saved.is_nan() { saved } else { f64::from(u8::from(inside)) });
+    let (s, indicator) =
+        (saved, |inside: bool| if saved.is_nan() { saved } else { f64::from(u8::from(inside)) });
     match activation {
         Activation::Identity => 1.0,
         Activation::Exponential => s,
         Activation::Sigmoid => s - s * s,
         Activation::Tanh => 1.0 - s * s,
         Activation::Relu => indicator(s > 0.0),
-        Activation::LeakyRelu { slope } => if s > 0.0 { 1.0 } else { slope + 0.0 * s.max(-1.0) },
+        Activation::LeakyRelu { slope } => {
+            if s > 0.0 {
+                1.0
+            } else {
+                slope + 0.0 * s.max(-1.0)
+            }
+        }
         Activation::Relu6 => indicator(s > 0.0 && s < 6.0),
-        Activation::Elu { alpha } => if s > 0.0 { 1.0 } else { s + alpha },
-        Activation::Selu => if s > 0.0 { SCALE } else { s + SCALE_ALPHA },
-        Activation::Celu { alpha } => if s > 0.0 { 1.0 } else { (s + alpha) / alpha },
+        Activation::Elu { alpha } => {
+            if s > 0.0 {
+                1.0
+            } else {
+                s + alpha
+            }
+        }
+        Activation::Selu => {
+            if s > 0.0 {
+                SCALE
+            } else {
+                s + SCALE_ALPHA
+            }
+        }
+        Activation::Celu { alpha } => {
+            if s > 0.0 {
+                1.0
+            } else {
+                (s + alpha) / alpha
+            }
+        }
         Activation::Softplus { beta } => -(-beta * s).exp_m1(),
         Activation::Softsign => (1.0 - s.abs()).powi(2),
         Activation::HardSigmoid => indicator(s > 0.0 && s < 1.0) / 6.0,
@@ -229,7 +297,11 @@ fn ulp(got: f32, exact: f64) -> f64 {
     if f64::from(got) == exact || got.is_nan() && exact.is_nan() || got == exact as f32 && got.is_infinite() {
         return 0.0;
     }
-    if got.is_nan() || exact.is_nan() || got.is_infinite() { INF.into() } else { (f64::from(got) - exact).abs() / unit(exact) }
+    if got.is_nan() || exact.is_nan() || got.is_infinite() {
+        INF.into()
+    } else {
+        (f64::from(got) - exact).abs() / unit(exact)
+    }
 }
 
 /// The forward error at x in ULP.
@@ -261,8 +333,10 @@ fn errors(context: &Context, activation: Activation, inputs: &[f32]) -> [(f64, f
 }
 
 fn worst(inputs: &[f32], outputs: &[f32], error: impl Fn(f32, f32) -> f64) -> (f64, f32) {
-    let pairs = inputs.iter().zip(outputs).filter(|(x, _)| !x.is_nan());
-    pairs.map(|(&x, &y)| (error(x, y), x)).fold((0.0, 0.0), |worst, this| if this.0 > worst.0 { this } else { worst })
+    let pairs = inputs.iter().zip(outputs).filter(|(x, _)| x.is_finite());
+    pairs
+        .map(|(&x, &y)| (error(x, y), x))
+        .fold((0.0, 0.0), |worst, this| if this.0 > worst.0 { this } else { worst })
 }
 
 /// The figures that the documentation states.
@@ -295,23 +369,29 @@ fn sweep(stride: usize) -> Vec<f32> {
 #[test]
 fn f32_errors_are_those_that_the_documentation_states() {
     let inputs = sweep(20_011);
+    let mut wrong = Vec::new();
     for context in contexts() {
         for activation in Activation::ALL {
             let (errors, limits) = (errors(&context, activation, &inputs), limits(&context, activation));
             for (k, ((error, at), limit)) in errors.into_iter().zip(limits).enumerate() {
                 let what = format!("{} {activation}{}", context.isa(), ["", "'"][k]);
                 println!("{what}: {error:.4} at {at:e}");
-                assert!(error <= limit, "{what}: {error} at {at:e}");
+                if error > limit {
+                    wrong.push(format!("{what}: {error} at {at:e}"));
+                }
             }
         }
         // Other parameters: the derivative of softplus apart, no worse.
         for activation in OTHERS {
             for (error, at) in errors(&context, activation, &inputs) {
                 let limit = if context.isa().has_fma() { 2.0 } else { 3.0 };
-                assert!(error <= limit, "{} {activation}: {error} at {at:e}", context.isa());
+                if error > limit {
+                    wrong.push(format!("{} {activation}: {error} at {at:e}", context.isa()));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -326,7 +406,8 @@ fn the_stated_errors_are_below_two_ulp() {
 
 #[test]
 fn f64_is_close_to_the_formulas() {
-    let inputs: Vec<f64> = random(3, 3000).iter().enumerate().map(|(i, x)| x * 4_f64.powi(i as i32 % 5)).collect();
+    let inputs: Vec<f64> =
+        random(3, 3000).iter().enumerate().map(|(i, x)| x * 4_f64.powi(i as i32 % 5)).collect();
     let (ones, mut y) = (vec![1.0; inputs.len()], vec![0.0; inputs.len()]);
     for context in contexts() {
         for activation in all() {
@@ -335,13 +416,19 @@ fn f64_is_close_to_the_formulas() {
             for (&x, &y) in inputs.iter().zip(&y) {
                 let exact = value(activation, x);
                 // In the tails an error of the argument is one of the result, times the argument.
-                assert!((y - exact).abs() <= 3e-13 * exact.abs(), "{activation}({x:e}) = {y:e}, not {exact:e}");
+                assert!(
+                    (y - exact).abs() <= 3e-13 * exact.abs(),
+                    "{activation}({x:e}) = {y:e}, not {exact:e}"
+                );
             }
             activation::backward(&context, activation, &inputs, &ones, &mut y).unwrap();
             for (&x, &d) in inputs.iter().zip(&y).filter(|(x, _)| (low..=high).contains(x)) {
                 let exact = slope(activation, x);
                 let error = (d - exact).abs();
-                assert!(error <= 1e-14 * exact.abs().max(most), "{activation}'({x:e}) = {d:e}, not {exact:e}");
+                assert!(
+                    error <= 1e-14 * exact.abs().max(most),
+                    "{activation}'({x:e}) = {d:e}, not {exact:e}"
+                );
             }
         }
     }
@@ -353,7 +440,7 @@ fn check_tails<T: Element>(context: &Context) {
     #[rustfmt::skip]
     let cases = [
         (Activation::Gelu, -6.0, -5.919_526_e-9), (Activation::Gelu, -12.0, -2.131_779_e-32), (Activation::Gelu, 3e38, 3e38),
-        (Activation::GeluTanh, -6.0, -1.361_e-10), (Activation::Silu, -80.0, -1.443_88_e-33), (Activation::Mish, -50.0, -9.643_749_e-21),
+        (Activation::GeluTanh, -6.0, -8.439_646_e-11), (Activation::Silu, -80.0, -1.443_88_e-33), (Activation::Mish, -50.0, -9.643_749_e-21),
         (Activation::SOFTPLUS, -80.0, 1.804_851_e-35), (Activation::SOFTPLUS, 3e38, 3e38), (Activation::SOFTPLUS, infinity, infinity),
         (Activation::Softplus { beta: 8.0 }, 3e38, 3e38), (Activation::Silu, infinity, infinity),
         (Activation::Silu, -infinity, -0.0), (Activation::Gelu, infinity, infinity), (Activation::Gelu, -infinity, -0.0),
@@ -388,7 +475,10 @@ fn check_tails<T: Element>(context: &Context) {
         activation::backward_in_place(context, activation, &[T::nan()], &mut from).unwrap();
         activation::backward_in_place(context, activation, &[T::one()], &mut times).unwrap();
         assert!(times[0].is_nan(), "{activation} lost a NaN gradient");
-        assert!(from[0].is_nan() || activation == Activation::Identity, "the derivative of {activation} lost a NaN");
+        assert!(
+            from[0].is_nan() || activation == Activation::Identity,
+            "the derivative of {activation} lost a NaN"
+        );
     }
 }
 
@@ -519,7 +609,8 @@ fn check_rows<T: Element>(context: &Context) {
             activation::glu(context, &x, width, &mut y).unwrap();
             activation::glu_backward(context, &x, width, &d, &mut d_x).unwrap();
             for i in 0..rows * width {
-                let (first, second) = (i / width * 2 * width + i % width, i / width * 2 * width + i % width + width);
+                let (first, second) =
+                    (i / width * 2 * width + i % width, i / width * 2 * width + i % width + width);
                 let (a, gate) = (x[first].to_f64(), sigmoid(x[second].to_f64()));
                 let d = d[i].to_f64();
                 let exact = [a * gate, d * gate, d * a * gate * (1.0 - gate)];
@@ -596,11 +687,13 @@ fn activations_hash<T: Element>(context: &Context, activations: &[Activation]) -
 fn activations_have_the_committed_bits() {
     let others: Vec<Activation> = all().skip(FIRST.len()).collect();
     for context in contexts().into_iter().filter(|context| context.isa().has_fma()) {
-        let of = |list: &[Activation]| (activations_hash::<f32>(&context, list), activations_hash::<f64>(&context, list));
+        let of = |list: &[Activation]| {
+            (activations_hash::<f32>(&context, list), activations_hash::<f64>(&context, list))
+        };
         let hashes = [of(&FIRST), of(&others)];
         assert_eq!(
             hashes,
-            [(0x38ee_a068_3a59_4a9d, 0x4021_a3a2_1f34_3591), (0, 0)],
+            [(0x67bd_7137_d0e7_97b7, 0x4021_a3a2_1f34_3591), (0x0c43_b24d_c96a_a9f4, 0x3b57_09a2_468a_c576)],
             "{}: {hashes:#018x?}",
             context.isa()
         );
@@ -617,7 +710,8 @@ fn all_inputs() {
             let (mut worst, mut all) = ([(0.0, 0.0); 2], HASH_START);
             let mut y = vec![0.0; chunk as usize];
             for start in (0..1 << 32).step_by(chunk as usize) {
-                let inputs: Vec<f32> = (start..start + chunk).map(|bits| f32::from_bits(bits as u32)).collect();
+                let inputs: Vec<f32> =
+                    (start..start + chunk).map(|bits| f32::from_bits(bits as u32)).collect();
                 for (worst, this) in worst.iter_mut().zip(errors(&context, activation, &inputs)) {
                     if this.0 > worst.0 {
                         *worst = this;

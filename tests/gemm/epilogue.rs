@@ -5,8 +5,7 @@ use crate::support::{Dense, Expected, Real, Storage, Stored, assert_same, twin};
 use gemmule::kernel::activation::{Activation, backward_in_place, forward_in_place};
 use gemmule::{Context, Epilogue, Parallelism, gemm, gemm_packed, gemm_with, pack_b, packed_b_len};
 
-const ACTIVATIONS: [Activation; 5] =
-    [Activation::Identity, Activation::Exponential, Activation::Sigmoid, Activation::Tanh, Activation::Relu];
+const ACTIVATIONS: [Activation; 18] = Activation::ALL;
 
 /// One column, few, around the lanes of both types, with rows below and above them; some as work for threads.
 const SHAPES: [(usize, usize, usize); 20] = [
@@ -64,8 +63,8 @@ fn every_orientation<T: Real>() {
                     let saved = Stored::new(&saved, in_saved[turn % 4]);
                     let epilogue = Epilogue {
                         bias: (parts & 1 != 0).then_some(bias.as_slice()),
-                        activation: if parts & 2 != 0 { ACTIVATIONS[1 + turn % 4] } else { ACTIVATIONS[0] },
-                        derivative: (parts & 4 != 0).then(|| (ACTIVATIONS[turn % 5], saved.view())),
+                        activation: if parts & 2 != 0 { ACTIVATIONS[1 + turn % 17] } else { ACTIVATIONS[0] },
+                        derivative: (parts & 4 != 0).then(|| (ACTIVATIONS[turn % 18], saved.view())),
                         tile_function: None,
                     };
                     let expected = apply(&context, &product, &epilogue);

@@ -219,7 +219,7 @@ pub(crate) struct Softplus<T> {
 impl<T: Element> Curve<T> for Softplus<T> {
     #[inline(always)]
     fn value<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
-        let y = <T as Formulas>::softplus(s, x * T::V::<S>::splat(s, self.beta));
+        let y = <T as Elementary>::softplus(s, x * T::V::<S>::splat(s, self.beta));
         // Where beta x overflows, the result is x.
         x.select(y.equal(splat::<T, S>(s, f64::INFINITY)), y * T::V::<S>::splat(s, self.inverse))
     }
@@ -285,14 +285,14 @@ impl<T: Element> Curve<T> for HardSwish {
 }
 
 macro_rules! from_formulas {
-    ($($curve:ident, $value:ident, $derivative:ident;)*) => {$(
+    ($($curve:ident, $from:ident::$value:ident, $derivative:ident;)*) => {$(
         #[derive(Clone, Copy)]
         pub(crate) struct $curve;
 
         impl<T: Element> Curve<T> for $curve {
             #[inline(always)]
             fn value<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
-                <T as Formulas>::$value(s, x)
+                <T as $from>::$value(s, x)
             }
             #[inline(always)]
             fn derivative<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
@@ -303,8 +303,8 @@ macro_rules! from_formulas {
 }
 
 from_formulas! {
-    Silu, silu, silu_derivative;
-    Gelu, gelu, gelu_derivative;
-    GeluTanh, gelu_tanh, gelu_tanh_derivative;
-    Mish, mish, mish_derivative;
+    Silu, Formulas::silu, silu_derivative;
+    Gelu, Elementary::gelu, gelu_derivative;
+    GeluTanh, Formulas::gelu_tanh, gelu_tanh_derivative;
+    Mish, Formulas::mish, mish_derivative;
 }

@@ -51,11 +51,6 @@ impl Formulas for f64 {
     }
 
     #[inline(always)]
-    fn gelu<S: Simd>(s: S, x: S::F64) -> S::F64 {
-        by_lane(s, x, |x| if x < -40.0 { -0.0 } else { x * (0.5 * libm::erfc(-x * FRAC_1_SQRT_2)) })
-    }
-
-    #[inline(always)]
     fn gelu_derivative<S: Simd>(s: S, x: S::F64) -> S::F64 {
         by_lane(s, x, |x| {
             let x = x.clamp(-40.0, 40.0);

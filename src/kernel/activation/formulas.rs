@@ -13,21 +13,11 @@ pub trait Formulas: Scalar {
         inverse: Option<(Self, Self)>,
         alpha: (Self, Self),
     ) -> Self::V<S>;
-    /// ln(1 + e^x).
-    #[inline(always)]
-    fn softplus<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>
-    where
-        Self: crate::kernel::math::Elementary,
-    {
-        Self::ln_1p(s, Self::exp(s, x))
-    }
     /// x / (1 + e^-x).
     fn silu<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
     /// Its derivative at x.
     fn silu_derivative<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
-    /// x Phi(x).
-    fn gelu<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
-    /// Its derivative at x.
+    /// The derivative of x Phi(x).
     fn gelu_derivative<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
     /// x / (1 + e^-v), v = 2 sqrt(2 / pi) (x + 0.044715 x^3).
     fn gelu_tanh<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;

@@ -71,7 +71,9 @@ impl<T: Element> Kernel for Glu<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let lanes = T::V::<S>::LANES;
-        for (row, out) in self.input.chunks_exact(2 * self.width).zip(self.output.chunks_exact_mut(self.width)) {
+        for (row, out) in
+            self.input.chunks_exact(2 * self.width).zip(self.output.chunks_exact_mut(self.width))
+        {
             let (values, gates) = row.split_at(self.width);
             for ((a, b), y) in values.chunks(lanes).zip(gates.chunks(lanes)).zip(out.chunks_mut(lanes)) {
                 let gate = <T as Elementary>::sigmoid(s, T::V::<S>::load_first(s, b));

@@ -5,10 +5,13 @@
 
 use super::formulas::Formulas;
 use crate::kernel::math::common::{clamp, or_sign, polynomial_5, splat};
-use crate::kernel::math::{EXP, LN_2_HIGH, LN_2_LOW, ROUND_ONE, ROUND_TWO, exponent, power, two_powers};
-use crate::simd::{Simd, Vector};
+use crate::kernel::math::exp::{EXP, LN_2_HIGH, LN_2_LOW, ROUND_ONE, exponent, power};
+use crate::simd::{Bits, Simd, Vector};
 
-// GELU: Q(a), the upper tail of the normal distribution, is e^(-a^2 / 2) g(w) / (a + 1.5) for 0 <= a <= 14.6, with
+/// As `ROUND_ONE`, with twice 127: halving gives the exponent field of about 2^(n/2), for powers that do not fit one.
+const ROUND_TWO: f32 = 12_582_912.0 + 254.0;
+
+// GELU's derivative: Q(a), the upper tail of the normal distribution, is e^(-a^2 / 2) g(w) / (a + 1.5) for 0 <= a <= 14.6, with
 // w = a / (a + 1.5) - 0.5703125; g varies from 0.75 to 0.44. Minimax, within 0.16 of 2^-24 of g.
 const TAIL_SHIFT: f32 = 1.5;
 const TAIL_CENTRE: f32 = 0.570_312_5;
@@ -47,6 +50,15 @@ struct Exponential<V> {
     second: V,
     high: V,
     low: V,
+}
+
+/// `2^n` as a product of two powers, from what [`ROUND_TWO`] shifted: -252 <= n <= 254. At least one is zero for n = -253
+/// and -254.
+#[inline(always)]
+fn two_powers<S: Simd>(s: S, shifted: S::F32) -> (S::F32, S::F32) {
+    let bits = shifted.to_bits();
+    let first = bits.shl::<22>().and(S::F32::splat_bits(s, 0xff80_0000));
+    (S::F32::from_bits(first), S::F32::from_bits(bits.shl::<23>().sub(first)))
 }
 
 /// For -176 <= x <= 176.
@@ -109,42 +121,6 @@ fn sigmoid_derivative<S: Simd>(s: S, inner: S::F32, inner_low: Option<S::F32>, m
     t.mul_add(p, t) * power
 }
 
-/// What both of GELU's formulas begin with, for a = |x|: the exponential of -a^2 / 2, `quotient + rest` = a / (a + 1.5),
-/// 1 / (a + 1.5), what that lost as a factor, and w with the polynomial's sum beyond its constant.
-struct Tail<V> {
-    e: Exponential<V>,
-    a: V,
-    quotient: V,
-    rest: V,
-    inverse: V,
-    inverse_low: V,
-    w: V,
-    sum: V,
-}
-
-#[inline(always)]
-fn tail<S: Simd>(s: S, x: S::F32) -> Tail<S::F32> {
-    let (one, half) = (splat(s, 1.0), splat(s, -0.5));
-    let a = splat(s, TAIL_END).min_or_other(x.abs());
-    let square = a * a;
-    let square_low = a.mul_add(a, -square);
-    let e = exponential(s, square * half, Some(square_low * half));
-    let d = a + splat(s, TAIL_SHIFT);
-    let d_low = a - (d - splat(s, TAIL_SHIFT));
-    let inverse = one / d;
-    let quotient = a * inverse;
-    let rest = (-quotient).mul_add(d_low, (-quotient).mul_add(d, a)) * inverse;
-    let inverse_low = (-d_low).mul_add(inverse, (-d).mul_add(inverse, one)) * inverse;
-    let w = (quotient + rest) - splat(s, TAIL_CENTRE);
-    let w2 = w * w;
-    let pair = |i: usize| w.mul_add(splat(s, TAIL[i + 1]), splat(s, TAIL[i]));
-    let (first, second) = (w2.mul_add(pair(3), pair(1)), w2.mul_add(pair(7), pair(5)));
-    let third = w2.mul_add(splat(s, TAIL[11]), pair(9));
-    let w4 = w2 * w2;
-    let sum = w4.mul_add(w4.mul_add(third, second), first);
-    Tail { e, a, quotient, rest, inverse, inverse_low, w, sum }
-}
-
 /// v = x (LINEAR + CUBIC x^2) as a sum of two, for |x| up to 13: in the tail an error of v is one of the result, times v.
 #[inline(always)]
 fn tanh_form<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
@@ -162,12 +138,7 @@ fn tanh_form<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
 
 impl Formulas for f32 {
     #[inline(always)]
-    fn scaled_exp_m1<S: Simd>(
-        s: S,
-        x: S::F32,
-        inverse: Option<(f32, f32)>,
-        alpha: (f32, f32),
-    ) -> S::F32 {
+    fn scaled_exp_m1<S: Simd>(s: S, x: S::F32, inverse: Option<(f32, f32)>, alpha: (f32, f32)) -> S::F32 {
         let (z, z_low) = match inverse {
             // e^-20 - 1 rounds to -1.
             None => (clamp(s, x, -20.0, 0.0), None),
@@ -201,28 +172,27 @@ impl Formulas for f32 {
     }
 
     #[inline(always)]
-    fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
-        // x Phi(x) = max(x, 0) - a Q(a).
-        let t = tail(s, x);
-        let constant = splat(s, TAIL[0]);
-        // (1 + p) g as a sum of two.
-        let g = t.w.mul_add(t.sum, constant);
-        let k = t.e.high.mul_add(g, t.w.mul_add(t.sum, t.e.low * g));
-        let high = constant + k;
-        let low = (constant - high) + k;
-        let product = t.quotient.mul_add(high, t.rest.mul_add(high, t.quotient * low));
-        (-product).mul_add(t.e.first * t.e.second, splat(s, -0.0).max_or_other(x))
-    }
-
-    #[inline(always)]
     fn gelu_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
         // Q(a) - a phi(a), where both have the factor e^(-a^2 / 2).
-        let t = tail(s, x);
-        let g = t.w.mul_add(t.sum, splat(s, TAIL[0]));
-        let rest = g.mul_add(t.inverse_low, -(t.a * splat(s, DENSITY)));
-        let r = g.mul_add(t.inverse, rest);
-        let p = t.e.high + t.e.low;
-        mirrored(s, x, r.mul_add(p, r) * (t.e.first * t.e.second))
+        let (one, half) = (splat(s, 1.0), splat(s, -0.5));
+        let a = splat(s, TAIL_END).min_or_other(x.abs());
+        let square = a * a;
+        let e = exponential(s, square * half, Some(a.mul_add(a, -square) * half));
+        let d = a + splat(s, TAIL_SHIFT);
+        let d_low = a - (d - splat(s, TAIL_SHIFT));
+        let inverse = one / d;
+        let inverse_low = (-d_low).mul_add(inverse, (-d).mul_add(inverse, one)) * inverse;
+        let w = a.mul_add(inverse, splat(s, -TAIL_CENTRE));
+        let w2 = w * w;
+        let pair = |i: usize| w.mul_add(splat(s, TAIL[i + 1]), splat(s, TAIL[i]));
+        let (first, second) = (w2.mul_add(pair(3), pair(1)), w2.mul_add(pair(7), pair(5)));
+        let third = w2.mul_add(splat(s, TAIL[11]), pair(9));
+        let w4 = w2 * w2;
+        let g = w.mul_add(w4.mul_add(w4.mul_add(third, second), first), splat(s, TAIL[0]));
+        let rest = g.mul_add(inverse_low, -(a * splat(s, DENSITY)));
+        let r = g.mul_add(inverse, rest);
+        let p = e.high + e.low;
+        mirrored(s, x, r.mul_add(p, r) * (e.first * e.second))
     }
 
     #[inline(always)]
@@ -264,7 +234,8 @@ impl Formulas for f32 {
         let quotient = top * inverse;
         let rest = (-quotient).mul_add(d, top) + (-quotient).mul_add(d_low, top_low);
         let y = rest.mul_add(inverse, quotient) * e.first * e.second;
-        x.select(x.greater(splat(s, 10.0)), y)
+        // The sign of zero is x's.
+        x.select(x.greater(splat(s, 10.0)), or_sign(s, y, x))
     }
 
     #[inline(always)]

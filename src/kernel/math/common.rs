@@ -3,7 +3,7 @@
 use crate::simd::{Bits, BitsOf, Simd, Vector};
 
 #[inline(always)]
-pub(super) fn splat<S: Simd>(s: S, value: f32) -> S::F32 {
+pub(in crate::kernel) fn splat<S: Simd>(s: S, value: f32) -> S::F32 {
     S::F32::splat(s, value)
 }
 
@@ -20,7 +20,7 @@ pub(super) fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, c: [f32; N]) 
 /// The same by pairs, which is Estrin's scheme: what bounds these functions is the length of their chains, and x squared
 /// is at hand.
 #[inline(always)]
-pub(super) fn polynomial_5<S: Simd>(s: S, x: S::F32, x2: S::F32, c: [f32; 5]) -> S::F32 {
+pub(in crate::kernel) fn polynomial_5<S: Simd>(s: S, x: S::F32, x2: S::F32, c: [f32; 5]) -> S::F32 {
     let low = x.mul_add(splat(s, c[1]), splat(s, c[0]));
     let high = x.mul_add(splat(s, c[3]), splat(s, c[2]));
     x2.mul_add(x2.mul_add(splat(s, c[4]), high), low)
@@ -51,13 +51,13 @@ pub(super) fn piecewise<S: Simd, const N: usize>(
 
 /// `value` with the sign bit of `x` or'ed in: only zeros change, where both have one sign otherwise.
 #[inline(always)]
-pub(super) fn or_sign<S: Simd>(s: S, value: S::F32, x: S::F32) -> S::F32 {
+pub(in crate::kernel) fn or_sign<S: Simd>(s: S, value: S::F32, x: S::F32) -> S::F32 {
     S::F32::from_bits(value.to_bits().or(x.to_bits().and(S::F32::splat_bits(s, 0x8000_0000))))
 }
 
 /// `low <= x <= high`; NaN stays.
 #[inline(always)]
-pub(super) fn clamp<S: Simd>(s: S, x: S::F32, low: f32, high: f32) -> S::F32 {
+pub(in crate::kernel) fn clamp<S: Simd>(s: S, x: S::F32, low: f32, high: f32) -> S::F32 {
     splat(s, high).min_or_other(splat(s, low).max_or_other(x))
 }
 

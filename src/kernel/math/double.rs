@@ -5,7 +5,7 @@ use crate::simd::{Simd, Vector};
 
 /// Calls `f` for each lane.
 #[inline(always)]
-fn by_lane<S: Simd>(s: S, x: S::F64, f: impl Fn(f64) -> f64) -> S::F64 {
+pub(in crate::kernel) fn by_lane<S: Simd>(s: S, x: S::F64, f: impl Fn(f64) -> f64) -> S::F64 {
     let mut lanes = [0.0; 8];
     x.store(&mut lanes);
     S::F64::load(s, &lanes.map(f))

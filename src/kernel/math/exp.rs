@@ -4,10 +4,11 @@ use super::common::{clamp, or_sign, polynomial, polynomial_5, splat};
 use crate::simd::{Bits, Simd, Vector};
 
 // ln 2 in two parts: the first has 15 bits, so its product with an exponent is exact, fused or not.
-pub(super) const LN_2_HIGH: f32 = 0.693_145_75;
-pub(super) const LN_2_LOW: f32 = 1.428_606_8e-6;
+pub(in crate::kernel) const LN_2_HIGH: f32 = 0.693_145_75;
+pub(in crate::kernel) const LN_2_LOW: f32 = 1.428_606_8e-6;
 /// exp(r) = 1 + r + r^2 q(r) for |r| <= ln 2 / 2; within 0.12 ULP of exp(r) - 1.
-pub(super) const EXP: [f32; 5] = [0.499_999_97, 0.166_665_46, 0.041_667_443, 0.008_366_253, 0.001_386_995_2];
+pub(in crate::kernel) const EXP: [f32; 5] =
+    [0.499_999_97, 0.166_665_46, 0.041_667_443, 0.008_366_253, 0.001_386_995_2];
 
 // The same, for eighths of an exponent: 12 bits.
 const LN_2_SHORT_HIGH: f32 = 0.693_115_23;
@@ -20,11 +21,11 @@ const EXP_SHORT: [f32; 4] = [0.002_567_588_1, 1.002_567_6, 0.501_362_44, 0.167_0
 
 // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits: with 127 on top the low 8 bits are the exponent
 // field of 2^n.
-const ROUND_ONE: f32 = 12_582_912.0 + 127.0;
+pub(in crate::kernel) const ROUND_ONE: f32 = 12_582_912.0 + 127.0;
 
 /// `n`, the integer nearest to `x / ln 2`, and before it `n` plus the constant that rounded it.
 #[inline(always)]
-pub(super) fn exponent<S: Simd>(s: S, x: S::F32, rounder: f32) -> (S::F32, S::F32) {
+pub(in crate::kernel) fn exponent<S: Simd>(s: S, x: S::F32, rounder: f32) -> (S::F32, S::F32) {
     let rounder = splat(s, rounder);
     let shifted = x.mul_add(splat(s, std::f32::consts::LOG2_E), rounder);
     (shifted, shifted - rounder)
@@ -45,7 +46,7 @@ pub(super) fn exp_m1_reduced<S: Simd>(s: S, x: S::F32, n: S::F32) -> (S::F32, S:
 
 /// `2^n` from what [`ROUND_ONE`] shifted; infinity for n = 128.
 #[inline(always)]
-fn power<S: Simd>(shifted: S::F32) -> S::F32 {
+pub(in crate::kernel) fn power<S: Simd>(shifted: S::F32) -> S::F32 {
     S::F32::from_bits(shifted.to_bits().shl::<23>())
 }
 

@@ -39,10 +39,10 @@
 //! # Ok::<(), gemmule::Error>(())
 //! ```
 
-mod common;
-mod double;
+pub(in crate::kernel) mod common;
+pub(in crate::kernel) mod double;
 mod erf;
-mod exp;
+pub(in crate::kernel) mod exp;
 mod log;
 mod power;
 mod sigmoid;
@@ -60,7 +60,7 @@ pub use slices::{
     rsqrt_in_place, sigmoid, sigmoid_backward, sigmoid_in_place, sin, sin_backward, sin_in_place, sqrt,
     sqrt_backward, sqrt_in_place, tanh, tanh_backward, tanh_in_place,
 };
-pub(crate) use slices::{Exp, Kernels, Map, MapInPlace, Sigmoid, Tanh, check_length};
+pub(crate) use slices::{Kernels, check_length};
 
 /// The elementary functions, lane by lane, with the same bits on every instruction set with a fused multiply-add.
 #[doc(hidden)]

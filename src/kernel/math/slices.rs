@@ -40,20 +40,6 @@ impl<T: Element, O: Unary<T>> Kernel for Map<'_, T, O> {
 
 cut! { ['a, T, O: Copy] Map<'a, T, O>: per_unit(output, input) keep(operation) }
 
-/// The same in place.
-pub(crate) struct MapInPlace<'a, T, O> {
-    pub(crate) operation: O,
-    pub(crate) data: &'a mut [T],
-}
-
-impl<T: Element, O: Unary<T>> Kernel for MapInPlace<'_, T, O> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        loops::map_in_place(s, self.operation, self.data);
-    }
-}
-
 /// `output[i] = operation(a[i], b[i])` as a kernel.
 pub(crate) struct Zip<'a, T, O> {
     pub(crate) operation: O,
