@@ -52,7 +52,8 @@ pub(crate) use kind::Visitor;
 use super::compiled::compiled;
 use super::element::Element;
 use super::gemm::epilogue::{Backward, Forward};
-use super::math::check_length;
+use super::math::{Map, Zip, check_length};
+use super::share;
 use crate::context::Context;
 use crate::error::Result;
 
@@ -82,7 +83,9 @@ pub fn forward<T: Element>(
     if activation == Activation::Identity {
         output.copy_from_slice(input);
     } else {
-        T::run(context, Forward::new(activation, input, output));
+        share::run_by(context, Map { operation: activation, input, output }, |piece| {
+            T::run(context, Forward::new(activation, piece.input, piece.output));
+        });
     }
     Ok(())
 }
@@ -94,7 +97,7 @@ pub fn forward<T: Element>(
 pub fn forward_in_place<T: Element>(context: &Context, activation: Activation, data: &mut [T]) -> Result<()> {
     activation.check("activation::forward_in_place")?;
     if activation != Activation::Identity {
-        T::run(context, Forward::in_place(activation, data));
+        share::run_by(context, data, |data| T::run(context, Forward::in_place(activation, data)));
     }
     Ok(())
 }
@@ -131,7 +134,10 @@ pub fn backward<T: Element>(
     if activation == Activation::Identity {
         d_input.copy_from_slice(d_output);
     } else {
-        T::run(context, Backward::new(activation, saved, d_output, d_input));
+        let whole = Zip { operation: activation, a: saved, b: d_output, output: d_input };
+        share::run_by(context, whole, |piece| {
+            T::run(context, Backward::new(activation, piece.a, piece.b, piece.output));
+        });
     }
     Ok(())
 }
@@ -149,7 +155,10 @@ pub fn backward_in_place<T: Element>(
     activation.check("activation::backward_in_place")?;
     check_length("activation::backward_in_place", "d", saved.len(), d.len())?;
     if activation != Activation::Identity {
-        T::run(context, Backward::in_place(activation, saved, d));
+        let whole = Map { operation: activation, input: saved, output: d };
+        share::run_by(context, whole, |piece| {
+            T::run(context, Backward::in_place(activation, piece.input, piece.output));
+        });
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::element::Element;
 use crate::kernel::loops::tree_sum;
 use crate::kernel::math::check_length;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// Rows and slopes that fit each other: the width of a row as the kernels cut it.
@@ -47,7 +48,7 @@ pub fn prelu<T: Element>(
 ) -> Result<()> {
     check("prelu", input, slopes, width)?;
     check_length("prelu", "output", input.len(), output.len())?;
-    T::run(context, Prelu { input, slopes, width, output });
+    share::run::<T, _>(context, Prelu { input, slopes, width, output });
     Ok(())
 }
 
@@ -82,6 +83,8 @@ pub struct Prelu<'a, T> {
     width: usize,
     output: &'a mut [T],
 }
+
+cut! { ['a, T] Prelu<'a, T>: wide(width: output, input) per_unit() keep(slopes, width) }
 
 impl<T: Element> Kernel for Prelu<'_, T> {
     type Output = ();

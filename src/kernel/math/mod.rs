@@ -60,7 +60,7 @@ pub use slices::{
     rsqrt_in_place, sigmoid, sigmoid_backward, sigmoid_in_place, sin, sin_backward, sin_in_place, sqrt,
     sqrt_backward, sqrt_in_place, tanh, tanh_backward, tanh_in_place,
 };
-pub(crate) use slices::{Kernels, check_length};
+pub(crate) use slices::{Kernels, Map, Zip, check_length};
 
 /// The elementary functions, lane by lane, with the same bits on every instruction set with a fused multiply-add.
 #[doc(hidden)]
