@@ -219,7 +219,7 @@ impl<T: Element, O: Update<T, N>, const N: usize> Kernel for Run<'_, T, O, N> {
 }
 
 /// Runs `rule`, the step's rounded to T; `state` is the parameters and the arrays called `names`.
-fn run<'a, T: Element, R, O: Update<T, N> + Send, const N: usize>(
+fn run<'a, T, R, O, const N: usize>(
     context: &Context,
     step: &Step<R>,
     rule: O,
@@ -228,7 +228,8 @@ fn run<'a, T: Element, R, O: Update<T, N> + Send, const N: usize>(
     gradients: &'a [T],
 ) -> Result<bool>
 where
-    T: Compiled<Run<'a, T, O, N>>,
+    T: Element + Compiled<Run<'a, T, O, N>>,
+    O: Update<T, N> + Send,
 {
     for (name, array) in names.into_iter().zip(&state) {
         if array.len() != gradients.len() {
