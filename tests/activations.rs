@@ -381,10 +381,10 @@ fn f32_errors_are_those_that_the_documentation_states() {
                 }
             }
         }
-        // Other parameters: the derivative of softplus apart, no worse.
+        // Other parameters: CELU rounds 1 / alpha once more.
         for activation in OTHERS {
             for (error, at) in errors(&context, activation, &inputs) {
-                let limit = if context.isa().has_fma() { 2.0 } else { 3.0 };
+                let limit = if context.isa().has_fma() { 2.3 } else { 3.0 };
                 if error > limit {
                     wrong.push(format!("{} {activation}: {error} at {at:e}", context.isa()));
                 }
