@@ -41,6 +41,15 @@ impl Simd for Portable {
     #[inline(always)]
     fn prefetch<const FAR: bool>(self, _: *const u8) {}
     #[inline(always)]
+    fn widen(self, x: F32x16) -> [F64x8; 2] {
+        let first = lanes!(0.0, 8, i => f64::from(x.0[i]));
+        [F64x8(first), F64x8(lanes!(0.0, 8, i => f64::from(x.0[8 + i])))]
+    }
+    #[inline(always)]
+    fn narrow(self, x: [F64x8; 2]) -> F32x16 {
+        F32x16(lanes!(0.0, 16, i => x[i / 8].0[i % 8] as f32))
+    }
+    #[inline(always)]
     fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
         F32x16(lanes!(0.0, 16, i => table[index.0[i] as usize % 8]))
     }
@@ -59,7 +68,7 @@ impl Simd for Portable {
     }
 }
 
-/// `x 2^floor(n)`: exact in f64, so rounded once.
+/// `x 2^floor(n)`: exact in f64, so rounded once. n is a number of at least -254, or x is NaN.
 #[inline(always)]
 fn scale_one(x: f32, n: f32) -> f32 {
     // NaN gives 0; x is NaN then.
