@@ -182,7 +182,7 @@ const OTHERS: [(&str, f64, f64); 15] = [
     ("exp_m1_derivative", 0.5, 0.5),
     ("ln_derivative", 0.5, 0.5),
     ("ln_1p_derivative", 2.0, 2.0),
-    ("erf_derivative", 2.0, 2.0),
+    ("erf_derivative", 2.0, 2.1),
     ("sqrt_derivative", 0.5, 0.5),
     ("rsqrt_derivative", 2.0, 2.0),
     ("sin_derivative", 2.0, 2.4),

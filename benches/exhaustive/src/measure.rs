@@ -347,6 +347,9 @@ fn error(unit: Unit, x: f32, got: f32, exact: f64, least: f64) -> f64 {
     if exact.is_infinite() {
         return if f64::from(got) == exact { 0.0 } else { f64::INFINITY };
     }
+    if exact == 0.0 && least > 0.0 {
+        return f64::from(got).abs() / least;
+    }
     if exact == 0.0 {
         // The sign of a zero counts in functions, where the input is finite.
         let sign = unit == Unit::Ulp && x.is_finite() && got.is_sign_negative() != exact.is_sign_negative();

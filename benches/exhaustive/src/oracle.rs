@@ -209,20 +209,12 @@ fn elu(x: f64) -> f64 {
     if x < 0.0 { cr::expm1(x) } else { x }
 }
 
-fn elu_d(x: f64) -> f64 {
-    if x < 0.0 { cr::exp(x) } else { one(x) }
-}
-
 fn elu_from_output(y: f64) -> f64 {
     if y < 0.0 { y + 1.0 } else { one(y) }
 }
 
 fn selu(x: f64) -> f64 {
     if x < 0.0 { (SELU_SCALE * SELU_ALPHA) * cr::expm1(x) } else { SELU_SCALE * x }
-}
-
-fn selu_d(x: f64) -> f64 {
-    if x > 0.0 || x.is_nan() { SELU_SCALE * one(x) } else { (SELU_SCALE * SELU_ALPHA) * cr::exp(x) }
 }
 
 fn selu_from_output(y: f64) -> f64 {
@@ -242,11 +234,6 @@ fn softsign(x: f64) -> f64 {
     if x.is_infinite() { x.signum() } else { x / (1.0 + x.abs()) }
 }
 
-fn softsign_d(x: f64) -> f64 {
-    let denominator = 1.0 + x.abs();
-    1.0 / (denominator * denominator)
-}
-
 fn softsign_from_output(y: f64) -> f64 {
     let rest = 1.0 - y.abs();
     rest * rest
@@ -262,17 +249,14 @@ fn hard_sigmoid(x: f64) -> f64 {
     }
 }
 
-fn hard_sigmoid_d(x: f64) -> f64 {
-    if x.is_nan() { x } else { f64::from(x > -3.0 && x < 3.0) / 6.0 }
-}
-
 fn hard_sigmoid_from_output(y: f64) -> f64 {
     if y.is_nan() { y } else { f64::from(y > 0.0 && y < 1.0) / 6.0 }
 }
 
+/// The zero is that of x times 0.
 fn hard_swish(x: f64) -> f64 {
     if x <= -3.0 {
-        0.0
+        -0.0
     } else if x >= 3.0 {
         x
     } else {
@@ -307,7 +291,8 @@ fn normal_distribution(x: f64) -> f64 {
     let argument = SQRT_HALF.times(-x);
     // erfc' = -2 / sqrt(pi) exp(-t^2), and t^2 is x^2 / 2, which is exact.
     let slope = std::f64::consts::FRAC_2_SQRT_PI * cr::exp(-0.5 * x * x);
-    0.5 * (-slope).mul_add(argument.low, cr::erfc(argument.high))
+    // Where erfc has underflowed to nothing, the correction must not leave less.
+    0.5 * (-slope).mul_add(argument.low, cr::erfc(argument.high)).max(0.0)
 }
 
 fn normal_cdf(x: f64) -> f64 {

@@ -27,7 +27,8 @@ pub struct Portable;
 impl Simd for Portable {
     type F32 = F32x16;
     type F64 = F64x8;
-    const ISA: Isa = Isa::Portable;
+    // One with fused multiply-add: a body may choose by that.
+    const ISA: Isa = Isa::Neon;
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
