@@ -292,7 +292,8 @@ fn normal_distribution(x: f64) -> f64 {
     // erfc' = -2 / sqrt(pi) exp(-t^2), and t^2 is x^2 / 2, which is exact.
     let slope = std::f64::consts::FRAC_2_SQRT_PI * cr::exp(-0.5 * x * x);
     // Where erfc has underflowed to nothing, the correction must not leave less.
-    0.5 * (-slope).mul_add(argument.low, cr::erfc(argument.high)).max(0.0)
+    let tail = (-slope).mul_add(argument.low, cr::erfc(argument.high));
+    if tail < 0.0 { 0.0 } else { 0.5 * tail }
 }
 
 fn normal_cdf(x: f64) -> f64 {
