@@ -293,7 +293,7 @@ fn normal_distribution(x: f64) -> f64 {
     let slope = std::f64::consts::FRAC_2_SQRT_PI * cr::exp(-0.5 * x * x);
     // Where erfc has underflowed to nothing, the correction must not leave less.
     let tail = (-slope).mul_add(argument.low, cr::erfc(argument.high));
-    if tail < 0.0 { 0.0 } else { 0.5 * tail }
+    if tail <= 0.0 { 0.0 } else { 0.5 * tail }
 }
 
 fn normal_cdf(x: f64) -> f64 {
