@@ -109,6 +109,9 @@ fn main() {
     }
     if std::env::var_os("GEMMULE_NO_TABLE").is_none() {
         table(&chosen());
+        if measuring() && chosen().iter().any(|workload| workload.name.starts_with("adam")) {
+            support::update::print_ratios();
+        }
     }
     if std::env::var_os("GEMMULE_TABLE_ONLY").is_none() {
         elementwise();

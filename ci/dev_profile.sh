@@ -88,7 +88,7 @@ fn both<T: Element>(context: Context, scale: usize) -> Result<()> {
         for kind in [activation::Activation::Sigmoid, activation::Activation::Tanh, activation::Activation::Relu] {
             activation::forward(c, kind, a, &mut y)?;
             activation::backward(c, kind, &y, a, &mut d)?;
-            activation::forward_in_place(c, kind, &mut d);
+            activation::forward_in_place(c, kind, &mut d)?;
             activation::backward_in_place(c, kind, &y, &mut d)?;
         }
         Ok(())

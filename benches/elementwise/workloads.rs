@@ -199,18 +199,10 @@ impl CrossEntropy {
 
 impl Work for CrossEntropy {
     fn run(&mut self, context: &Context) {
-        let scale = 1.0 / self.classes.len() as f32;
-        let (losses, gradient) = (&mut self.losses, &mut self.gradient);
-        loss::cross_entropy_classes(
-            context,
-            &self.logits,
-            &self.classes,
-            self.width,
-            scale,
-            losses,
-            gradient,
-        )
-        .expect("whole rows");
+        let (options, rows) = (loss::CrossEntropy::default(), loss::Rows::mean(self.width));
+        let (losses, gradient) = (&mut self.losses, Some(&mut self.gradient[..]));
+        loss::cross_entropy_classes(context, &self.logits, &self.classes, &options, rows, losses, gradient)
+            .expect("whole rows");
     }
     fn answer(&self) -> &[f32] {
         &self.gradient
@@ -250,7 +242,7 @@ impl Adam {
 impl Work for Adam {
     fn run(&mut self, context: &Context) {
         self.steps += 1;
-        let step = update::AdamStep::new(1e-3, 0.9, 0.999, 1e-8, 0.0, self.steps).expect("defaults");
+        let step = update::Adam::default().step(self.steps).expect("defaults");
         let Self { parameters, gradients, first, second, .. } = self;
         update::adam(context, &step, parameters, gradients, first, second).expect("equal lengths");
     }

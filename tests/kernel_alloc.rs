@@ -1,0 +1,62 @@
+//! Kernels allocate nothing. Counts every allocation of the process: a binary of its own.
+
+#![allow(unsafe_code, reason = "a global allocator that counts")]
+
+mod common;
+#[path = "common/kernels.rs"]
+mod kernels;
+
+use common::contexts;
+use gemmule::{Element, Parallelism};
+use kernels::{Arrays, all};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, SeqCst);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn check<T: Element>(parallelism: Parallelism, rows: usize, width: usize, most: usize) {
+    for context in contexts() {
+        let context = context.with_parallelism(parallelism);
+        for (name, run) in all::<T>() {
+            let mut arrays = Arrays::<T>::new(rows, width);
+            // A pool is built, and sleeps or not.
+            run(&context, &mut arrays).unwrap();
+            let before = CALLS.load(SeqCst);
+            run(&context, &mut arrays).unwrap();
+            let calls = CALLS.load(SeqCst) - before;
+            assert!(calls <= most, "{} {} {name}: {calls} allocations", context.isa(), T::NAME);
+        }
+    }
+}
+
+/// One test: two at once would count each other's.
+#[test]
+fn kernels_allocate_nothing() {
+    for (rows, width) in [(5, 1), (5, 10), (10, 193)] {
+        check::<f32>(Parallelism::Auto, rows, width, 0);
+        check::<f64>(Parallelism::Serial, rows, width, 0);
+    }
+    // Long, and alone all the same.
+    check::<f32>(Parallelism::Serial, 2005, 300, 0);
+    // Shared by two: what a team and its calls of rayon take, for each of a kernel's passes.
+    check::<f32>(Parallelism::Max(2), 2005, 300, 40);
+}
