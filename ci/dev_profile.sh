@@ -107,10 +107,11 @@ fn both<T: Element>(context: Context, scale: usize) -> Result<()> {
         softmax::log_sum_exp(c, a, &mut losses, 16)
     })?;
     time(&name("loss"), 20 * scale, || {
-        loss::cross_entropy_classes(c, a, &classes[..1024], 16, half, &mut losses, &mut d)?;
-        loss::cross_entropy_soft(c, a, &y, 16, half, &mut losses, &mut d)?;
-        loss::mean_squared_error(c, a, &y, 16, half, &mut losses, &mut d)?;
-        loss::binary_cross_entropy_logits(c, a, &y, 16, half, &mut losses, &mut d)
+        let (options, rows) = (loss::CrossEntropy::default(), loss::Rows::mean(16));
+        loss::cross_entropy_classes(c, a, &classes[..1024], &options, rows, &mut losses, Some(&mut d))?;
+        loss::cross_entropy_soft(c, a, &y, &options, rows, &mut losses, Some(&mut d))?;
+        loss::mean_squared_error(c, a, &y, rows, &mut losses, Some(&mut d))?;
+        loss::binary_cross_entropy_logits(c, a, &y, None, rows, &mut losses, Some(&mut d)).map(drop)
     })?;
     time(&name("reduce"), 100 * scale, || {
         black_box((reduce::sum(c, a), reduce::dot(c, a, a)?, reduce::max(c, a)?, reduce::first_non_finite(c, a)));
@@ -120,9 +121,11 @@ fn both<T: Element>(context: Context, scale: usize) -> Result<()> {
     })?;
     let (mut p, mut m, mut v) = (x[..16 * 1024].to_vec(), y.clone(), vec![T::zero(); 16 * 1024]);
     time(&name("update"), 100 * scale, || {
-        update::sgd(c, &update::SgdStep::new(1e-3, 0.1)?, &mut p, a)?;
-        update::momentum(c, &update::MomentumStep::new(1e-3, 0.9, 0.0, true, 0.1)?, &mut p, a, &mut m, false)?;
-        update::adam(c, &update::AdamStep::new(1e-3, 0.9, 0.999, 1e-8, 0.0, 1)?, &mut p, a, &mut m, &mut v).map(drop)
+        let sgd = update::Sgd { learning_rate: 1e-3, weight_decay: 0.1, ..Default::default() };
+        let momentum = update::Sgd { momentum: 0.9, nesterov: true, ..sgd };
+        update::sgd(c, &sgd.step(2)?, &mut p, a)?;
+        update::momentum(c, &momentum.step(2)?, &mut p, a, &mut m)?;
+        update::adam(c, &update::Adam::default().step(1)?, &mut p, a, &mut m, &mut v).map(drop)
     })?;
     let (mut single, all) = (vec![0.0_f32; 16 * 1024], vec![7; 16 * 1024]);
     time(&name("convert"), 200 * scale, || {

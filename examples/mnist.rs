@@ -25,7 +25,7 @@ struct Options {
     /// Widths of the hidden layers; give an empty text for none.
     #[arg(long, default_value = "64,64", value_parser = parse_hidden)]
     hidden: Hidden,
-    /// Activation of the hidden layers: identity, exponential, sigmoid, tanh or relu.
+    /// Activation of the hidden layers: relu, gelu, silu, tanh, leaky_relu(0.2), ...
     #[arg(long, default_value = "relu")]
     activation: Activation,
     /// Optimiser.

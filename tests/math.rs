@@ -115,7 +115,7 @@ const SIN: &[(f32, f32)] = &[
 ];
 #[rustfmt::skip]
 const COS: &[(f32, f32)] = &[
-    (0.0, 1.0), (-0.0, 1.0), (TINY, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN), (MAX, 0.853_021_04), (-MAX, 0.853_021_04),
+    (0.0, 1.0), (-0.0, 1.0), (TINY, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN), (MAX, 0.853_021), (-MAX, 0.853_021),
 ];
 #[rustfmt::skip]
 const NORMAL_CDF: &[(f32, f32)] = &[

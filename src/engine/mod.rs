@@ -270,7 +270,7 @@ impl<T: Element> Engine<T> {
         let plan = &self.plans[index].1;
         let step = if task.updates() { self.steps + 1 } else { 0 };
         // The team shares out the tiles, so a tile's kernels stay on their thread.
-        let context = self.context.clone().with_parallelism(Parallelism::Serial);
+        let context = self.context.with_parallelism(Parallelism::Serial);
         let run = Run {
             context: &context,
             graph: &self.graph,

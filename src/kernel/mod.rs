@@ -1,8 +1,8 @@
 //! Numeric kernels: slices and strided views in, slices out.
 //!
 //! A kernel checks the lengths at its front and then runs on the instruction set of the [`Context`](crate::Context).
-//! None allocates or uses other threads, but for [`gemm`], which keeps a packing buffer per thread and shares large
-//! products as the context's parallelism says.
+//! None allocates, but for [`gemm`], which keeps a packing buffer per thread. Large products, and long arrays, are shared
+//! by threads as the context's parallelism says, which changes no bit; what is small stays on the caller's thread.
 
 mod accuracy;
 pub mod activation;

@@ -32,7 +32,7 @@ const TAIL: [f32; 12] = [
 /// Where GELU is below half of the smallest subnormal.
 const TAIL_END: f32 = 14.6;
 /// 1 / sqrt(2 pi).
-const DENSITY: f32 = 0.398_942_28;
+const DENSITY: f32 = 0.398_942_3;
 
 // v = x (LINEAR + CUBIC x^2) of the tanh form, each as a sum of two.
 const LINEAR_64: f64 = 1.595_769_121_605_730_8;

@@ -1,4 +1,5 @@
 //! Powers.
+#![allow(clippy::excessive_precision, clippy::approx_constant, reason = "as `ci/coefficients.py` prints them")]
 
 use super::common::{polynomial, splat};
 use crate::simd::{Bits, Mask, Simd, Vector};

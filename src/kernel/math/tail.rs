@@ -1,4 +1,5 @@
 //! Functions that fall like an exponential: a smooth factor, one polynomial for each of 16 intervals, times the power of e.
+#![allow(clippy::approx_constant, reason = "as `ci/coefficients.py` prints them")]
 
 use super::common::{at_most, or_sign, polynomial_5, splat};
 use super::exp::{EXP, LN_2_HIGH, LN_2_LOW};
