@@ -82,7 +82,7 @@ fn near(got: &[f32], exact: impl Iterator<Item = f64>, relative: f64) -> Result<
     for (i, (&got, exact)) in got.iter().zip(exact).enumerate() {
         let difference = (f64::from(got) - exact).abs();
         // Written so that NaN fails.
-        if !(difference <= relative * exact.abs() + 2e-7) {
+        if difference.is_nan() || difference > relative * exact.abs() + 2e-7 {
             return Err(format!("element {i} is {got}, not {exact}"));
         }
     }

@@ -14,7 +14,7 @@ impl Patterns {
     /// # Panics
     /// If the stride is 0 or larger than 2^32.
     pub fn new(stride: u64) -> Self {
-        assert!(stride >= 1 && stride <= 1 << 32, "a stride of {stride}");
+        assert!((1..=1 << 32).contains(&stride), "a stride of {stride}");
         Self { stride }
     }
 
@@ -61,6 +61,7 @@ pub fn edges() -> Vec<u32> {
 
 /// Sizes at which something changes and that follow no rule.
 #[rustfmt::skip]
+#[allow(clippy::excessive_precision, clippy::approx_constant, reason = "edges of kernels, to the last bit")]
 const SPECIAL: [f32; 48] = [
     // Where the square of an f32, or its reciprocal, leaves the range; 2^-12 and the like are powers of two.
     1.084_202_2e-19, 1.844_674_3e19, 2.938_735_9e-39, 8.507_059e37, f32::MAX,

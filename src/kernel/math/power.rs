@@ -1,5 +1,9 @@
 //! Powers.
-#![allow(clippy::excessive_precision, clippy::approx_constant, reason = "as `ci/coefficients.py` prints them")]
+#![allow(
+    clippy::excessive_precision,
+    clippy::approx_constant,
+    reason = "as `ci/coefficients.py` prints them"
+)]
 
 use super::common::{polynomial, splat};
 use crate::simd::{Bits, Mask, Simd, Vector};
