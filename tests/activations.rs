@@ -146,15 +146,8 @@ fn value(activation: Activation, x: f64) -> f64 {
                 x
             }
         }
-        Activation::Relu6 => {
-            if x < 0.0 {
-                0.0
-            } else if x > 6.0 {
-                6.0
-            } else {
-                x
-            }
-        }
+        // NaN stays.
+        Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Elu { alpha } => {
             if x > 0.0 {
                 x

@@ -49,7 +49,7 @@ impl Rng {
     /// The stream `id` of this stream, at position 0. Does not depend on this stream's position.
     ///
     /// Two ids of one stream never give the same stream: the derivation is a bijection of `id`.
-    /// See [`purpose`] for the ids that the crate uses.
+    /// See [`purpose`](super::purpose) for the ids that the crate uses.
     #[must_use]
     pub fn stream(&self, id: u64) -> Self {
         let [a, b, c, d] = philox(counter(id, self.upper), self.key ^ DERIVE);

@@ -12,7 +12,7 @@
 //! `keep` holds whole rows, used again from the first when the input has more: one mask of (queries, keys) serves
 //! inputs of (heads, queries, keys).
 //!
-//! Each function returns [`Error::Shape`](crate::Error::Shape) as its namesake without a mask does, and if `keep` is not
+//! Each function returns [`Error::Shape`] as its namesake without a mask does, and if `keep` is not
 //! whole rows of which the input has a multiple.
 
 use super::super::element::Element;
