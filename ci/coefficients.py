@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Derives the coefficients and tables of src/kernel/math/: minimax polynomials by Lawson's iteration, rounded to f32.
+"""Derives the coefficients and tables of src/kernel/math/ and src/kernel/activation/: minimax polynomials by Lawson's iteration, rounded to f32.
 
 Each coefficient is rounded in turn, from the lowest power on, and the rest is fitted again around it, so the rounded
 polynomial stays close to the best one. Prints Rust constants and the largest error of each polynomial, in units of
@@ -211,6 +211,19 @@ def split(name, value, bits):
     print(f"const {name}_HIGH: f32 = {to_f32(high)!r};\nconst {name}_LOW: f32 = {to_f32(value - high)!r};")
 
 
+def normal_tail():
+    """For GELU's derivative: the upper tail of the normal distribution, exp(a^2 / 2) Q(a) (a + 1.5), in a / (a + 1.5)."""
+    shift, centre, limit = mpf(3) / 2, mpf(292) / 512, mpf("14.6")
+
+    def target(w):
+        a = shift * (w + centre) / (1 - w - centre)
+        return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2 * (a + shift)
+
+    high = limit / (limit + shift) - centre
+    # The centre is chosen so that the function there is almost an f32.
+    show("TAIL", *rounded(target, lambda w: 1 / target(w), 12, -centre, high, (600, 80)))
+
+
 def main():
     tiny = mpf(2) ** -40  # keeps off zero, where the quotients are 0 / 0
     split("LN_2", log(2), 15)
@@ -266,6 +279,7 @@ def main():
     growing_pieces("NORMAL", factor, 7, 14.51, 1.03125, False)
     growing_pieces("GELU", lambda a: a * factor(a), 7, 14.51, 1.03125, True)
     growing_pieces("SOFTPLUS", lambda a: log1p(exp(-a)) / exp(-a), 6, 18.3, 0.8125, False)
+    normal_tail()
 
 
 if __name__ == "__main__":

@@ -176,7 +176,10 @@ impl Selu {
 impl<T: Element> Curve<T> for Selu {
     #[inline(always)]
     fn value<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
-        let above = times::<T, S>(s, x, split(Self::SCALE));
+        // The low part's product is of a finite number: it is negative, and infinity less infinity no number.
+        let (high, low) = split::<T>(Self::SCALE);
+        let finite = splat::<T, S>(s, f32::MAX.into()).min_or_other(x);
+        let above = x.mul_add(T::V::<S>::splat(s, high), finite * T::V::<S>::splat(s, low));
         let below = T::scaled_exp_m1(s, x, None, split(Self::SCALE_ALPHA));
         above.select(x.greater(splat::<T, S>(s, 0.0)), below)
     }

@@ -53,6 +53,9 @@ pub enum Activation {
         alpha: f64,
     },
     /// ln(1 + e^(beta x)) / beta; never replaced by x, which PyTorch does above a threshold.
+    ///
+    /// Unless beta is a power of two, it and beta x are rounded to the elements' type first: far below 0, where the result is
+    /// about e^(beta x) / beta, that costs up to 128 ULP.
     Softplus {
         /// From 2^-64 to 2^64.
         beta: f64,

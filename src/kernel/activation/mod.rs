@@ -26,11 +26,11 @@
 //!
 //! [`prelu`], whose slopes are learnt, and [`glu`], which halves a row, are functions of their own.
 //!
-//! NaN gives NaN: an input that is NaN an output, a saved number or a gradient that is NaN a gradient. ReLU keeps the sign
-//! of zero. Tails keep their relative error down to subnormal results: GELU at -6 is -5.9e-9, SiLU at -100 is -3.7e-42,
-//! and nothing is flushed. At -infinity GELU, SiLU, Mish and hard swish are -0, their limit, where a product would be NaN;
-//! no finite number gives infinity but by `exponential` and `selu`. A result depends on its own element alone, not on its
-//! place or the length.
+//! NaN gives NaN: an input that is NaN an output, a saved number or a gradient that is NaN a gradient; but the derivative
+//! of `identity` is 1, which depends on nothing saved. ReLU keeps the sign of zero. Tails keep their relative error down to
+//! subnormal results: GELU at -6 is -5.9e-9, SiLU at -100 is -3.7e-42, and nothing is flushed. At -infinity GELU, SiLU,
+//! Mish and hard swish are -0, their limit, where a product would be NaN; no finite number gives infinity but by
+//! `exponential` and `selu`. A result depends on its own element alone, not on its place or the length.
 
 mod accuracy;
 pub(crate) mod curve;

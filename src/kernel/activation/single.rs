@@ -121,19 +121,38 @@ fn sigmoid_derivative<S: Simd>(s: S, inner: S::F32, inner_low: Option<S::F32>, m
     t.mul_add(p, t) * power
 }
 
+/// `a b` as a sum of two: exact but for underflow. Without fused multiply-add the factors are cut into halves of 12 bits, whose
+/// products are exact (T. J. Dekker, "A floating-point technique for extending the available precision", 1971).
+#[inline(always)]
+fn product<S: Simd>(s: S, a: S::F32, b: S::F32) -> (S::F32, S::F32) {
+    let high = a * b;
+    if S::ISA.has_fma() {
+        return (high, a.mul_add(b, -high));
+    }
+    let first = |v: S::F32| S::F32::from_bits(v.to_bits().and(S::F32::splat_bits(s, 0xffff_f000)));
+    let (a_first, b_first) = (first(a), first(b));
+    let (a_rest, b_rest) = (a - a_first, b - b_first);
+    (high, ((a_first * b_first - high) + a_first * b_rest + a_rest * b_first) + a_rest * b_rest)
+}
+
 /// v = x (LINEAR + CUBIC x^2) as a sum of two, for |x| up to 13: in the tail an error of v is one of the result, times v.
 #[inline(always)]
 fn tanh_form<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
     let (linear, cubic) = (splat(s, LINEAR), splat(s, CUBIC));
-    let x2 = x * x;
-    let x2_low = x.mul_add(x, -x2);
+    let (x2, x2_low) = product(s, x, x);
     let w = cubic.mul_add(x2, linear);
     // What w lost (Knuth's sum of two), and what the constants and x^2 did.
     let z = w - linear;
-    let lost = (linear - (w - z)) + cubic.mul_add(x2, -z);
+    let rest = if S::ISA.has_fma() {
+        cubic.mul_add(x2, -z)
+    } else {
+        let (term, term_low) = product(s, cubic, x2);
+        (term - z) + term_low
+    };
+    let lost = (linear - (w - z)) + rest;
     let low = cubic.mul_add(x2_low, splat(s, CUBIC_LOW).mul_add(x2, splat(s, LINEAR_LOW)));
-    let v = x * w;
-    (v, x.mul_add(lost + low, x.mul_add(w, -v)))
+    let (v, v_low) = product(s, x, w);
+    (v, x.mul_add(lost + low, v_low))
 }
 
 impl Formulas for f32 {

@@ -188,9 +188,9 @@ impl<T: Element> Kernel for PowBackward<'_, T> {
 
 /// `output[i] = base[i]^exponent[i]`.
 ///
-/// f32: all pairs; subnormal results are kept. Largest error found 0.9 ULP, in 10^8 pairs (portable 0.9). The special
-/// cases are those of C99: `x^0` and `1^y` are 1 even for NaN, `(-1)^(+-inf)` is 1, a negative base has a power only for
-/// integers (NaN otherwise), and gives an odd one its sign.
+/// f32: all pairs; subnormal results are kept. Largest error found 0.90 ULP (portable 1.19), in 4 million pairs and in 2^24
+/// inputs of each of five powers with one number fixed. The special cases are those of C99: `x^0` and `1^y` are 1 even for
+/// NaN, `(-1)^(+-inf)` is 1, a negative base has a power only for integers (NaN otherwise), and gives an odd one its sign.
 ///
 /// # Errors
 /// [`Error::Shape`] if the slices differ in length.
@@ -309,7 +309,7 @@ functions! {
     /// `output[i] = e^input[i]`.
     ///
     /// f32: all inputs; subnormal results are kept, above 88.72 infinity. `exp(-inf)` is 0.
-    exp(Exp), exp_in_place, error 0.90, portable 0.90;
+    exp(Exp), exp_in_place, error 0.91, portable 0.91;
     /// `d_input[i] = d_output[i] * output[i]`.
     exp_backward(ExpBackward) from output: |s, d, y| d * y;
 
@@ -323,7 +323,7 @@ functions! {
     /// `output[i]` is the natural logarithm of `input[i]`.
     ///
     /// f32: all inputs, subnormal ones too. `ln(0)` is -infinity, of negative numbers NaN.
-    ln(Ln), ln_in_place, error 0.85, portable 0.88;
+    ln(Ln), ln_in_place, error 0.98, portable 0.98;
     /// `d_input[i] = d_output[i] / input[i]`.
     ln_backward(LnBackward) from input: |s, d, x| d / x;
 
@@ -337,7 +337,7 @@ functions! {
     /// `output[i] = 1 / (1 + e^-input[i])`.
     ///
     /// f32: all inputs; the tail keeps its relative error down to subnormal results.
-    sigmoid(Sigmoid), sigmoid_in_place, error 0.94, portable 1.33;
+    sigmoid(Sigmoid), sigmoid_in_place, error 1.15, portable 1.39;
     /// `d_input[i] = d_output[i] * (y - y^2)` for `y = output[i]`, the factor rounded once.
     sigmoid_backward(SigmoidBackward) from output: |s, d, y| d * (-y).mul_add(y, y);
 
@@ -375,21 +375,21 @@ functions! {
     /// `output[i]` is the sine of `input[i]`, in radians.
     ///
     /// f32: all inputs, up to the largest; above 200 000 slower, lane by lane. `sin(-0)` is -0, of infinity NaN.
-    sin(Sin), sin_in_place, error 1.55, portable 2.40;
+    sin(Sin), sin_in_place, error 1.55, portable 1.55;
     /// `d_input[i] = d_output[i] * cos(input[i])`.
     sin_backward(SinBackward) from input: |s, d, x| d * <T as Elementary>::cos(s, x);
 
     /// `output[i]` is the cosine of `input[i]`, in radians.
     ///
     /// f32: all inputs, up to the largest; above 200 000 slower, lane by lane. Of infinity NaN.
-    cos(Cos), cos_in_place, error 1.55, portable 2.40;
+    cos(Cos), cos_in_place, error 1.55, portable 1.55;
     /// `d_input[i] = d_output[i] * -sin(input[i])`.
     cos_backward(CosBackward) from input: |s, d, x| d * -<T as Elementary>::sin(s, x);
 
     /// `output[i]` is Phi of `input[i]`: the share of a standard normal distribution below it.
     ///
     /// f32: all inputs; the tail keeps its relative error down to subnormal results, to -14.17.
-    normal_cdf(NormalCdf), normal_cdf_in_place, error 1.50, portable 1.70;
+    normal_cdf(NormalCdf), normal_cdf_in_place, error 1.50, portable 1.80;
     /// `d_input[i] = d_output[i] * e^(-x^2 / 2) / sqrt(2 pi)` for `x = input[i]`.
     normal_cdf_backward(NormalCdfBackward) from input: |s, d, x| {
         let density = <T as Elementary>::exp(s, x * (x * constant::<T, S>(s, -0.5)));

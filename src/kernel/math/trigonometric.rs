@@ -9,20 +9,42 @@ const SIN: [f32; 3] = [-0.166_666_55, 0.008_332_188, -0.000_195_180_72];
 const COS: [f32; 4] = [-0.5, 0.041_666_646, -0.001_388_731, 2.443_233_8e-5];
 /// pi / 2 in three parts: with fused multiply-add the first difference is exact for multiples up to 2^24.
 const HALF_PI: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
-/// The same with 13 and 14 bits in the first parts: products with multiples up to 2^10 are exact without it.
-const HALF_PI_SHORT: [f32; 3] = [12_867.0 / 8192.0, 15_786.0 / 134_217_730.0, 9.920_936e-10];
+/// The same in four parts, 14 bits at most in the first three: products with multiples up to 2^10 are exact without it.
+const HALF_PI_SHORT: [f32; 4] =
+    [12_867.0 / 8192.0, 15_786.0 / 134_217_730.0, 8727.0 / 8_796_093_000_000.0, -5.145_311_5e-14];
+/// From there on the reduction goes lane by lane.
+const LIMIT: f32 = 200_000.0;
+const LIMIT_SHORT: f32 = 1600.0;
+
+/// `size - n pi / 2`, with fused multiply-add.
+#[inline(always)]
+fn angle<S: Simd>(s: S, size: S::F32, n: S::F32) -> S::F32 {
+    let r = n.mul_add(splat(s, -HALF_PI[0]), size);
+    let r = n.mul_add(splat(s, -HALF_PI[1]), r);
+    n.mul_add(splat(s, -HALF_PI[2]), r)
+}
+
+/// The same without: every step but the last is exact where the angle is small.
+#[inline(always)]
+fn angle_in_steps<S: Simd>(s: S, size: S::F32, n: S::F32) -> S::F32 {
+    let part = |i: usize| n * splat(s, HALF_PI_SHORT[i]);
+    let (first, second) = (size - part(0), part(1));
+    let r = first - second;
+    // What the difference lost (Knuth's sum of two): nothing where the angle is small.
+    let back = first - r;
+    let lost = (first - (r + back)) + (back - second);
+    (r + (lost - part(2))) - part(3)
+}
 
 /// The sine of `x + quarter pi / 2`, for a quarter of 0 or 1.
 #[inline(always)]
 fn sine<S: Simd, const QUARTER: u64>(s: S, x: S::F32) -> S::F32 {
     const ROUND: f32 = 12_582_912.0;
     let size = x.abs();
-    let (parts, limit) = if S::ISA.has_fma() { (HALF_PI, 200_000.0) } else { (HALF_PI_SHORT, 1600.0) };
     let shifted = size.mul_add(splat(s, std::f32::consts::FRAC_2_PI), splat(s, ROUND));
     let n = shifted - splat(s, ROUND);
-    let r = n.mul_add(splat(s, -parts[0]), size);
-    let r = n.mul_add(splat(s, -parts[1]), r);
-    let mut r = n.mul_add(splat(s, -parts[2]), r);
+    let (mut r, limit) =
+        if S::ISA.has_fma() { (angle(s, size, n), LIMIT) } else { (angle_in_steps(s, size, n), LIMIT_SHORT) };
     let mut quadrant = shifted.to_bits();
     if size.greater(splat(s, limit)).any() {
         let (mut angles, mut quadrants) = ([0.0; 16], [0.0; 16]);
