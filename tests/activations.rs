@@ -442,6 +442,7 @@ fn check_tails<T: Element>(context: &Context) {
         (Activation::HardSwish, -infinity, -0.0), (Activation::HardSwish, infinity, infinity), (Activation::HardSwish, 3e38, 3e38),
         (Activation::Softsign, infinity, 1.0), (Activation::Softsign, -infinity, -1.0), (Activation::Softsign, 3e38, 1.0),
         (Activation::ELU, -infinity, -1.0), (Activation::Celu { alpha: 0.5 }, -infinity, -0.5), (Activation::Selu, -infinity, -SCALE_ALPHA),
+        (Activation::Selu, infinity, infinity),
         (Activation::HardSigmoid, -infinity, 0.0), (Activation::HardSigmoid, infinity, 1.0), (Activation::HardSigmoid, 3.0, 1.0),
         (Activation::Relu6, infinity, 6.0), (Activation::Relu6, -0.0, -0.0), (Activation::ELU, -0.0, -0.0),
         (Activation::Selu, -0.0, -0.0), (Activation::CELU, -0.0, -0.0), (Activation::Silu, -0.0, -0.0),

@@ -116,6 +116,8 @@ const SIN: &[(f32, f32)] = &[
 #[rustfmt::skip]
 const COS: &[(f32, f32)] = &[
     (0.0, 1.0), (-0.0, 1.0), (TINY, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN), (MAX, 0.853_021), (-MAX, 0.853_021),
+    // Beside a zero: an angle in few digits has none left.
+    (252.898_21, -4.185_707e-9),
 ];
 #[rustfmt::skip]
 const NORMAL_CDF: &[(f32, f32)] = &[
