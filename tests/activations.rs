@@ -359,12 +359,20 @@ fn sweep(stride: usize) -> Vec<f32> {
     inputs
 }
 
+/// With its parameter as f32 takes it: the slope's own rounding is no error of the product.
+fn rounded(activation: Activation) -> Activation {
+    match activation {
+        Activation::LeakyRelu { slope } => Activation::LeakyRelu { slope: f64::from(slope as f32) },
+        other => other,
+    }
+}
+
 #[test]
 fn f32_errors_are_those_that_the_documentation_states() {
     let inputs = sweep(20_011);
     let mut wrong = Vec::new();
     for context in contexts() {
-        for activation in Activation::ALL {
+        for activation in Activation::ALL.map(rounded) {
             let (errors, limits) = (errors(&context, activation, &inputs), limits(&context, activation));
             for (k, ((error, at), limit)) in errors.into_iter().zip(limits).enumerate() {
                 let what = format!("{} {activation}{}", context.isa(), ["", "'"][k]);
