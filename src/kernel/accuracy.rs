@@ -1,7 +1,10 @@
 //! The figures that documentation, tests and the exhaustive run share.
 
-/// The largest error that a function was found to make, in ULP of the exact result, over all 2^32 f32 inputs; rounded
-/// up. Subnormal results count, in units of 2^-149.
+/// The largest error that a function was found to make, in ULP of the exact result, rounded up. Subnormal results count,
+/// in units of 2^-149.
+///
+/// Found by `benches/exhaustive`: `exp` and `erf` over all 2^32 f32 inputs, the others over one of 256 and the neighbourhood
+/// of every edge, with a few hundredths added for what lies between.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Accuracy {

@@ -19,9 +19,9 @@ macro_rules! accuracy {
 accuracy! {
     "identity", 0.00, 0.00;
     "identity_derivative", 0.00, 0.00;
-    "exponential", 0.91, 0.91;
+    "exponential", 0.92, 0.92;
     "exponential_derivative", 0.00, 0.00;
-    "sigmoid", 1.15, 1.39;
+    "sigmoid", 1.20, 1.45;
     "sigmoid_derivative", 0.51, 2.01;
     "tanh", 1.10, 1.12;
     "tanh_derivative", 0.51, 1.01;
@@ -33,7 +33,7 @@ accuracy! {
     "relu6_derivative", 0.00, 0.00;
     "elu", 1.25, 1.35;
     "elu_derivative", 0.51, 0.51;
-    "selu", 1.50, 2.35;
+    "selu", 1.50, 2.45;
     "selu_derivative", 0.75, 0.75;
     "celu", 1.25, 1.35;
     "celu_derivative", 0.51, 0.51;
@@ -51,6 +51,6 @@ accuracy! {
     "gelu_derivative", 1.45, 1.90;
     "gelu_tanh", 1.64, 1.64;
     "gelu_tanh_derivative", 1.50, 1.60;
-    "mish", 0.85, 2.75;
+    "mish", 0.85, 2.90;
     "mish_derivative", 1.95, 2.50;
 }
