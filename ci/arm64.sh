@@ -41,13 +41,13 @@ for test in "${names[@]}"; do
 done
 # limited SECONDS COMMAND...: all of them end before the stage does, since its signal would not reach them.
 limited() {
-    local limit=$1 left=$((${STAGE_SECONDS:-$((1260 + ${TEST_SECONDS:-240}))} - SECONDS - 20))
+    local limit=$1 left=$((${STAGE_SECONDS:-$((1660 + ${TEST_SECONDS:-240}))} - SECONDS - 20))
     shift
     ((left > 0)) || fail "out of time before: $*"
     timeout -k 10 "$((limit < left ? limit : left))" "$@"
 }
 
-limited 1000 "${build[@]}" "${targets[@]}" --no-run
+limited 1400 "${build[@]}" "${targets[@]}" --no-run
 tests limited 240 "${build[@]}" --lib
 for test in "${names[@]}"; do
     tests limited "${TEST_SECONDS:-240}" "${build[@]}" --test "$test"

@@ -1,5 +1,7 @@
 //! Runs every f32 function of one number over all inputs, on every instruction set of this CPU. README.md says how it
 //! counts.
+#![allow(clippy::disallowed_methods, reason = "the standard library's `powi` is exact for powers of two")]
+#![allow(clippy::duplicate_mod, reason = "the list of functions is compiled for the crate and for its twin")]
 
 mod double;
 #[path = "../../rivals/src/machine.rs"]

@@ -123,7 +123,7 @@ pub fn run(pair: &Pair, row: &Row, machine: &Machine, patterns: Patterns, thread
                 worker.input.extend(edges[begin..end].iter().map(|&pattern| f32::from_bits(pattern)));
             }
             // At the edges, and in some of the other blocks, each result is computed again at other places.
-            let places = block >= regular || block % 1021 == 0;
+            let places = block >= regular || block.is_multiple_of(1021);
             let hash = worker.block(places);
             hashes.lock().expect("no panic")[block as usize] = hash;
         }

@@ -87,10 +87,10 @@ impl Report {
             let Some(worst) = worst else { continue };
             let at = format!("{:#010x}", worst.at);
             // Written so that NaN fails.
-            if !(worst.error <= stated) {
+            if worst.error.is_nan() || worst.error > stated {
                 self.failures.push(format!("{}, {name}: {} at {at}, stated {stated}", row.name, worst.error));
             }
-            if !(worst.error <= allowed) {
+            if worst.error.is_nan() || worst.error > allowed {
                 self.failures
                     .push(format!("{}, {name}: {} at {at}, allowed {allowed}", row.name, worst.error));
             }
