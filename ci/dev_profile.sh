@@ -154,7 +154,7 @@ RUST
 # but its dependencies are found again in the usual target directory.
 export CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/dev-profile
 for profile in dev release; do
-    timeout 280 cargo build --quiet --manifest-path "$crate/Cargo.toml" --profile "$profile"
+    timeout 420 cargo build --quiet --manifest-path "$crate/Cargo.toml" --profile "$profile"
 done
 # Shown, but not counted: what a program does once, which is the user's code in part, and the elementary functions of f64,
 # which are those of libm, a crate of its own that this profile leaves unoptimised.
