@@ -14,7 +14,7 @@ use crate::parallel;
 use std::sync::{Mutex, PoisonError};
 
 /// Fewer bytes are not worth another thread: waking a sleeping one takes 5 to 20 microseconds, in which the first has
-/// moved some 0.3 MB from the L2 cache or computed 100,000 exponentials. Measured with `benches/elementwise.rs`.
+/// moved some 0.3 MB from the L2 cache or computed 100,000 exponentials. Estimated from that, not measured.
 const BYTES_PER_THREAD: usize = 1 << 20;
 
 /// The pieces that a member gets if all come: enough that one who comes late, or runs slower, holds nobody up.

@@ -24,7 +24,7 @@
 //! The error of a sum grows with the number of chunks and not with that of elements: a chunk of f32 has 64 additions
 //! one after the other, one of f64 128, so for f64 add 64 to the constants.
 //!
-//! Nothing here allocates. Sums, dot products, extremes and norms of long slices, and long lists of rows, are shared by threads.
+//! Nothing here allocates. Sums, dot products, extremes, L1 and L-infinity norms of long slices, and rows, are shared by threads.
 //! NaN gives NaN; as an extreme NaN is beyond everything, so the first one
 //! wins.
 
