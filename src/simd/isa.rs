@@ -39,6 +39,11 @@ impl Isa {
         !matches!(self, Self::Portable)
     }
 
+    /// Lanes of the canonical vector of elements of `size` bytes.
+    pub(crate) const fn lanes(self, size: usize) -> usize {
+        (if self.has_fma() { 64 } else { 16 }) / size
+    }
+
     /// True if this CPU has it.
     pub fn is_available(self) -> bool {
         match self {

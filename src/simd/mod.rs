@@ -1,11 +1,10 @@
-//! One vector type, everywhere: the canonical vector has 16 lanes of f32 or 8 of f64.
+//! One vector type: the canonical vector has 16 lanes of f32 or 8 of f64 on every set with fused multiply-add.
 //!
 //! ```text
-//!            f32 x 16 / f64 x 8
-//!   avx512   one zmm register
-//!   avx2     two ymm registers
-//!   neon     four 128-bit registers
-//!   portable `wide`
+//!   avx512   f32 x 16, f64 x 8   one zmm register
+//!   avx2     the same            two ymm registers
+//!   neon     the same            four 128-bit registers
+//!   portable f32 x 4, f64 x 2    one of `wide`, about a register of any CPU
 //! ```
 //!
 //! A kernel body is written once, generic over a token `S: Simd`, and runs through [`Selected::run`], the only
@@ -88,7 +87,7 @@ pub trait Vector<T: Copy, S>:
     type Mask: Mask;
     /// The lanes as unsigned integers of the same width.
     type Bits: Bits;
-    /// 16 for f32, 8 for f64.
+    /// 16 for f32, 8 for f64; a quarter of that on the portable tier.
     const LANES: usize;
 
     /// All lanes `value`.
@@ -220,7 +219,7 @@ pub trait Mask: Copy {
     fn any(self) -> bool;
 }
 
-/// Unsigned integers as wide as the floats: u32 x 16 or u64 x 8. Arithmetic wraps.
+/// Unsigned integers as wide as the floats: u32 or u64, one a lane. Arithmetic wraps.
 pub trait Bits: Copy {
     /// Bitwise and.
     fn and(self, other: Self) -> Self;

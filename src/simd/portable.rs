@@ -5,15 +5,15 @@
 
 use super::{Bits, Isa, Kernel, Mask, Simd, Vector, transpose};
 use std::ops::{Add, Div, Mul, Neg, Sub};
-use wide::{f32x16, f64x8, u32x16, u64x8};
+use wide::{f32x4, f64x2, u32x4, u64x2};
 
 /// Needs nothing of the CPU.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
 impl Simd for Portable {
-    type F32 = F32x16;
-    type F64 = F64x8;
+    type F32 = F32x4;
+    type F64 = F64x2;
     const ISA: Isa = Isa::Portable;
 
     #[inline(always)]
@@ -23,22 +23,22 @@ impl Simd for Portable {
     #[inline(always)]
     fn prefetch<const FAR: bool>(self, _: *const u8) {}
     #[inline(always)]
-    fn widen(self, x: F32x16) -> [F64x8; 2] {
+    fn widen(self, x: F32x4) -> [F64x2; 2] {
         let x = x.0.to_array();
-        [0, 8].map(|first| F64x8(f64x8::new(std::array::from_fn(|i| f64::from(x[first + i])))))
+        [0, 2].map(|first| F64x2(f64x2::new(std::array::from_fn(|i| f64::from(x[first + i])))))
     }
     #[inline(always)]
-    fn narrow(self, x: [F64x8; 2]) -> F32x16 {
+    fn narrow(self, x: [F64x2; 2]) -> F32x4 {
         let x = x.map(|half| half.0.to_array());
-        F32x16(f32x16::new(std::array::from_fn(|i| x[i / 8][i % 8] as f32)))
+        F32x4(f32x4::new(std::array::from_fn(|i| x[i / 2][i % 2] as f32)))
     }
     #[inline(always)]
-    fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {
-        F32x16(f32x16::new(index.0.to_array().map(|i| table[i as usize % 8])))
+    fn lookup_8(self, table: &[f32; 8], index: U32x4) -> F32x4 {
+        F32x4(f32x4::new(index.0.to_array().map(|i| table[i as usize % 8])))
     }
     #[inline(always)]
-    fn lookup_16(self, table: &[f32; 16], index: U32x16) -> F32x16 {
-        F32x16(f32x16::new(index.0.to_array().map(|i| table[i as usize % 16])))
+    fn lookup_16(self, table: &[f32; 16], index: U32x4) -> F32x4 {
+        F32x4(f32x4::new(index.0.to_array().map(|i| table[i as usize % 16])))
     }
 }
 
@@ -86,24 +86,24 @@ fn run<K: Kernel>(token: Portable, kernel: K) -> K::Output {
     kernel.run(token)
 }
 
-/// 16 lanes of f32.
+/// 4 lanes of f32.
 #[derive(Clone, Copy)]
-pub struct F32x16(f32x16);
-/// 8 lanes of f64.
+pub struct F32x4(f32x4);
+/// 2 lanes of f64.
 #[derive(Clone, Copy)]
-pub struct F64x8(f64x8);
-/// 16 lanes of u32.
+pub struct F64x2(f64x2);
+/// 4 lanes of u32.
 #[derive(Clone, Copy)]
-pub struct U32x16(u32x16);
-/// 8 lanes of u64.
+pub struct U32x4(u32x4);
+/// 2 lanes of u64.
 #[derive(Clone, Copy)]
-pub struct U64x8(u64x8);
-/// The truth values of an [`F32x16`]: all bits of a lane are set, or none.
+pub struct U64x2(u64x2);
+/// The truth values of an [`F32x4`]: all bits of a lane are set, or none.
 #[derive(Clone, Copy)]
-pub struct M32x16(f32x16);
-/// The truth values of an [`F64x8`]: all bits of a lane are set, or none.
+pub struct M32x4(f32x4);
+/// The truth values of an [`F64x2`]: all bits of a lane are set, or none.
 #[derive(Clone, Copy)]
-pub struct M64x8(f64x8);
+pub struct M64x2(f64x2);
 
 macro_rules! operator {
     ($vector:ident, $trait:ident, $method:ident) => {
@@ -172,8 +172,13 @@ macro_rules! float {
             unsafe fn load_first_ptr(_: Portable, source: *const $elem, count: usize) -> Self {
                 debug_assert!(count <= Self::LANES);
                 let mut lanes = [0.0; $lanes];
-                // SAFETY: the caller vouches for `count` elements, and they fit in LANES.
-                unsafe { source.copy_to_nonoverlapping(lanes.as_mut_ptr(), count) };
+                // Not a copy of `count` elements: that is a call, which takes longer than a few tests.
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    if i < count {
+                        // SAFETY: the caller vouches for `count` elements.
+                        *lane = unsafe { source.add(i).read() };
+                    }
+                }
                 Self($wide::new(lanes))
             }
             #[inline(always)]
@@ -185,8 +190,12 @@ macro_rules! float {
             unsafe fn store_first_ptr(self, target: *mut $elem, count: usize) {
                 debug_assert!(count <= Self::LANES);
                 let lanes = self.0.to_array();
-                // SAFETY: the caller vouches for `count` elements, and LANES has as many.
-                unsafe { target.copy_from_nonoverlapping(lanes.as_ptr(), count) }
+                for (i, lane) in lanes.into_iter().enumerate() {
+                    if i < count {
+                        // SAFETY: the caller vouches for `count` elements.
+                        unsafe { target.add(i).write(lane) };
+                    }
+                }
             }
             #[inline(always)]
             unsafe fn transpose_ptr(
@@ -286,5 +295,5 @@ macro_rules! float {
     };
 }
 
-float!(F32x16, f32x16, f32, 16, M32x16, U32x16, u32x16, u32);
-float!(F64x8, f64x8, f64, 8, M64x8, U64x8, u64x8, u64);
+float!(F32x4, f32x4, f32, 4, M32x4, U32x4, u32x4, u32);
+float!(F64x2, f64x2, f64, 2, M64x2, U64x2, u64x2, u64);

@@ -12,10 +12,12 @@ use super::{Bits, Isa, Kernel, Mask, Scalar, Selected, Simd, Vector};
 use crate::Error;
 use num_traits::Float;
 use std::fmt::Debug;
+use std::marker::PhantomData;
 
 /// What the tests need of f32 and f64 beyond `Float`.
 trait Number: Scalar + Float + Debug {
-    const LANES: usize;
+    /// Of the canonical vector of every instruction set but the portable one, whose vectors are shorter.
+    const MOST_LANES: usize;
     const WIDTH: u32;
     fn bits(self) -> u64;
     /// From the low bits.
@@ -25,7 +27,7 @@ trait Number: Scalar + Float + Debug {
 macro_rules! number {
     ($elem:ty, $uint:ty, $lanes:literal) => {
         impl Number for $elem {
-            const LANES: usize = $lanes;
+            const MOST_LANES: usize = $lanes;
             const WIDTH: u32 = <$uint>::BITS;
             fn bits(self) -> u64 {
                 u64::from(self.to_bits())
@@ -45,6 +47,24 @@ fn selections() -> Vec<Selected> {
         assert!(name.parse::<Isa>().is_ok_and(Isa::is_available), "{name} was expected and is not exercised");
     }
     Isa::available().map(|isa| Selected::new(isa).expect("an available set")).collect()
+}
+
+/// Lanes of the canonical vector of `T`.
+fn lanes<T: Number>(selected: Selected) -> usize {
+    let lanes = selected.run(Lanes::<T>(PhantomData));
+    assert_eq!(lanes, selected.isa().lanes(size_of::<T>()), "{}", selected.isa());
+    lanes
+}
+
+struct Lanes<T>(PhantomData<T>);
+
+impl<T: Number> Kernel for Lanes<T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        T::V::<S>::LANES
+    }
 }
 
 /// SplitMix64.
@@ -113,7 +133,7 @@ fn operands<T: Number>() -> [Vec<T>; 3] {
         push([a, b, -(a * b)]);
     }
     // One more than a multiple of the lanes, so that each round below meets every lane.
-    while columns[0].len() % T::LANES != 1 {
+    while columns[0].len() % T::MOST_LANES != 1 {
         columns.iter_mut().for_each(|column| column.push(T::one()));
     }
     columns
@@ -271,11 +291,11 @@ fn check_operations<T: Number>() {
     let columns = operands::<T>();
     let rows = columns[0].len();
     for selected in selections() {
-        let fused = selected.isa().has_fma();
+        let (fused, lanes) = (selected.isa().has_fma(), lanes::<T>(selected));
         for operation in OPERATIONS {
             // Rows modulo lanes is one: round `shift` begins one row further, so every row meets every lane.
-            for shift in 0..T::LANES {
-                let whole = (rows - shift) / T::LANES * T::LANES;
+            for shift in 0..lanes {
+                let whole = (rows - shift) / lanes * lanes;
                 let inputs = columns.each_ref().map(|column| &column[shift..shift + whole]);
                 let mut output = vec![T::one(); whole];
                 selected.run(Apply { operation, columns: inputs, output: &mut output });
@@ -284,7 +304,7 @@ fn check_operations<T: Number>() {
                     let want = operation.expected(fused, row);
                     let same =
                         got.bits() == want.bits() || operation.rounds() && got.is_nan() && want.is_nan();
-                    let lane = i % T::LANES;
+                    let lane = i % lanes;
                     assert!(
                         same,
                         "{} {operation:?}{row:?}, lane {lane}: {got:?}, not {want:?}",
@@ -328,10 +348,10 @@ fn check_shift<T: Number, const N: u32>() {
     let mut random = Random(2);
     for selected in selections() {
         for _ in 0..100 {
-            let input: Vec<T> = (0..T::LANES).map(|_| T::with_bits(random.next())).collect();
+            let input: Vec<T> = (0..lanes::<T>(selected)).map(|_| T::with_bits(random.next())).collect();
             let (mut left, mut right) = (input.clone(), input.clone());
             selected.run(Shift::<T, N> { input: &input, left: &mut left, right: &mut right });
-            for i in 0..T::LANES {
+            for i in 0..input.len() {
                 let bits = input[i].bits();
                 assert_eq!(
                     left[i].bits(),
@@ -395,8 +415,8 @@ impl<T: Number> Kernel for Pattern<'_, T> {
 
 fn check_masks<T: Number>() {
     for selected in selections() {
-        let mut output = vec![T::zero(); T::LANES];
-        for pattern in 0..1_usize << T::LANES {
+        let mut output = vec![T::zero(); lanes::<T>(selected)];
+        for pattern in 0..1_usize << output.len() {
             let any = selected.run(Pattern { pattern, output: &mut output });
             assert_eq!(any, pattern != 0, "{} {pattern:#x}", selected.isa());
             for (lane, x) in output.iter().enumerate() {
@@ -430,13 +450,12 @@ struct Splat<'a, T> {
 }
 
 impl<T: Number> Kernel for Splat<'_, T> {
-    type Output = usize;
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> usize {
+    fn run<S: Simd>(self, s: S) {
         T::V::<S>::splat(s, self.value).store(self.values);
         T::V::<S>::from_bits(T::V::<S>::splat_bits(s, self.pattern)).store(self.patterns);
-        T::V::<S>::LANES
     }
 }
 
@@ -444,9 +463,9 @@ fn check_splat<T: Number>() {
     for selected in selections() {
         for value in nasty::<T>() {
             let pattern = value.bits() ^ 0xfedc_ba98_7654_3210;
-            let (mut values, mut patterns) = (vec![T::zero(); T::LANES], vec![T::zero(); T::LANES]);
-            let lanes = selected.run(Splat { value, pattern, values: &mut values, patterns: &mut patterns });
-            assert_eq!(lanes, T::LANES, "{}", selected.isa());
+            let mut values = vec![T::zero(); lanes::<T>(selected)];
+            let mut patterns = values.clone();
+            selected.run(Splat { value, pattern, values: &mut values, patterns: &mut patterns });
             assert!(values.iter().all(|x| x.bits() == value.bits()), "{} {value:?}", selected.isa());
             let cut = T::with_bits(pattern).bits();
             assert!(patterns.iter().all(|x| x.bits() == cut), "{} {pattern:#x}", selected.isa());

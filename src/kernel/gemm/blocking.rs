@@ -85,12 +85,12 @@ impl Blocking {
 /// | avx512 | 6 x 4 (f32: 6 x 64) | 24 of 32, with 4 of B and a broadcast |
 /// | avx2 | 6 x 1 (f32: 6 x 16) | 12 of 16, with 2 of B and a broadcast |
 /// | neon | 6 x 1 (f32: 6 x 16) | 24 of 32, with 4 of B and a broadcast |
-/// | portable | 2 x 1 | 8 of SSE2's 16, with 4 of B |
+/// | portable | 6 x 2 (f32: 6 x 8) | 12 of SSE2's 16, with 2 of B, a broadcast and a product |
 pub(crate) const fn register_tile(isa: Isa) -> (usize, usize) {
     match isa {
         Isa::Avx512 => (6, 4),
         Isa::Avx2 | Isa::Neon => (6, 1),
-        Isa::Portable => (2, 1),
+        Isa::Portable => (6, 2),
     }
 }
 

@@ -70,7 +70,7 @@ impl Plan {
         width: usize,
         blocking: Option<Blocking>,
     ) -> Self {
-        let lanes = 64 / size_of::<T>();
+        let lanes = context.isa().lanes(size_of::<T>());
         let mut blocking = blocking.unwrap_or_else(|| Blocking::of(context.isa(), Caches::detect()));
         let swapped = Self::swaps(shape, lanes);
         let (a, b) = if swapped { (shape.b.transposed(), shape.a.transposed()) } else { (shape.a, shape.b) };

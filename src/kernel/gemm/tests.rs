@@ -259,7 +259,9 @@ fn blocks_follow_the_caches() {
 /// Few columns are computed along m, and only where C allows it.
 #[test]
 fn thin_products_are_turned() {
-    let context = Context::new(Isa::Portable).expect("available");
+    // Ten columns are few for 16 lanes only, which all sets have but the portable one.
+    let Some(isa) = Isa::available().find(|isa| isa.has_fma()) else { return };
+    let context = Context::new(isa).expect("available");
     let swaps = |(m, n, k): (usize, usize, usize), a: usize, b: usize, c: usize, by_column: bool| {
         let data = vec![0.0_f32; 1 << 20];
         let layout = |rows, cols, kind| {

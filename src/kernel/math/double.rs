@@ -3,21 +3,37 @@
 use super::Elementary;
 use crate::simd::{Simd, Vector};
 
-/// Calls `f` for each lane.
+/// Calls `f` for each lane. A pointer, so that `f` is compiled once, not for every instruction set and kernel.
 #[inline(always)]
-pub(in crate::kernel) fn by_lane<S: Simd>(s: S, x: S::F64, f: impl Fn(f64) -> f64) -> S::F64 {
+pub(in crate::kernel) fn by_lane<S: Simd>(s: S, x: S::F64, f: fn(f64) -> f64) -> S::F64 {
     let mut lanes = [0.0; 8];
     x.store(&mut lanes);
-    S::F64::load(s, &lanes.map(f))
+    each(&mut lanes[..S::F64::LANES], f);
+    S::F64::load(s, &lanes)
 }
 
 /// Calls `f` for each pair of lanes.
 #[inline(always)]
-fn by_lanes<S: Simd>(s: S, x: S::F64, y: S::F64, f: impl Fn(f64, f64) -> f64) -> S::F64 {
-    let (mut first, mut second) = ([0.0; 8], [0.0; 8]);
-    x.store(&mut first);
-    y.store(&mut second);
-    S::F64::load(s, &std::array::from_fn::<f64, 8, _>(|i| f(first[i], second[i])))
+fn by_lanes<S: Simd>(s: S, x: S::F64, y: S::F64, f: fn(f64, f64) -> f64) -> S::F64 {
+    let (mut lanes, mut others) = ([0.0; 8], [0.0; 8]);
+    x.store(&mut lanes);
+    y.store(&mut others);
+    each_pair(&mut lanes[..S::F64::LANES], &others, f);
+    S::F64::load(s, &lanes)
+}
+
+#[inline(never)]
+fn each(lanes: &mut [f64], f: fn(f64) -> f64) {
+    for lane in lanes {
+        *lane = f(*lane);
+    }
+}
+
+#[inline(never)]
+fn each_pair(lanes: &mut [f64], others: &[f64], f: fn(f64, f64) -> f64) {
+    for (lane, other) in lanes.iter_mut().zip(others) {
+        *lane = f(*lane, *other);
+    }
 }
 
 impl Elementary for f64 {

@@ -52,7 +52,7 @@ fn sine<S: Simd, const QUARTER: u64>(s: S, x: S::F32) -> S::F32 {
         size.store(&mut sizes);
         r.store(&mut angles);
         S::F32::from_bits(quadrant).store(&mut quadrants);
-        reduce(&sizes, limit, &mut angles, &mut quadrants);
+        reduce(&sizes[..S::F32::LANES], limit, &mut angles, &mut quadrants);
         r = S::F32::load(s, &angles);
         quadrant = S::F32::load(s, &quadrants).to_bits();
     }
@@ -86,7 +86,7 @@ const TWO_OVER_PI: [u32; 8] =
 /// For each lane above `limit`: the quadrant (its last two bits, as the bits of a float) and the angle from its middle.
 #[cold]
 #[inline(never)]
-fn reduce(sizes: &[f32; 16], limit: f32, angles: &mut [f32; 16], quadrants: &mut [f32; 16]) {
+fn reduce(sizes: &[f32], limit: f32, angles: &mut [f32; 16], quadrants: &mut [f32; 16]) {
     for ((size, angle), quadrant) in sizes.iter().zip(angles).zip(quadrants) {
         if size.is_infinite() {
             *angle = f32::NAN;

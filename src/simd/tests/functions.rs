@@ -1,6 +1,6 @@
 //! The operations of f32 alone, which the elementary functions are made of, against scalar Rust.
 
-use super::{Random, nasty, selections};
+use super::{Random, lanes, nasty, selections};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// What [`Apply`] does with each vector.
@@ -35,8 +35,9 @@ impl Kernel for Apply<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let vectors =
-            self.x.chunks_exact(16).zip(self.y.chunks_exact(16)).zip(self.output.chunks_exact_mut(16));
+        let lanes = S::F32::LANES;
+        let inputs = self.x.chunks_exact(lanes).zip(self.y.chunks_exact(lanes));
+        let vectors = inputs.zip(self.output.chunks_exact_mut(lanes));
         for ((x, y), target) in vectors {
             let (x, y) = (S::F32::load(s, x), S::F32::load(s, y));
             let result = match self.operation {
@@ -59,8 +60,9 @@ impl Kernel for Apply<'_> {
 /// `operation` of all pairs, at every lane, compared by bits but for NaN.
 fn check(operation: Operation, x: &[f32], y: &[f32], expected: impl Fn(f32, f32) -> Option<f32>) {
     for selected in selections() {
-        for shift in 0..16 {
-            let whole = (x.len() - shift) / 16 * 16;
+        let lanes = lanes::<f32>(selected);
+        for shift in 0..lanes {
+            let whole = (x.len() - shift) / lanes * lanes;
             let (x, y) = (&x[shift..shift + whole], &y[shift..shift + whole]);
             let mut output = vec![7.0; whole];
             selected.run(Apply { operation, x, y, output: &mut output });

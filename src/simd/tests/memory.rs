@@ -1,7 +1,7 @@
 //! Loads and stores touch their own elements and no others.
 
 use super::guard::{Guarded, Plain};
-use super::{Number, selections};
+use super::{Number, lanes, selections};
 use crate::simd::{Kernel, Selected, Simd, Vector};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -56,12 +56,12 @@ impl<T: Number> Kernel for Copy<'_, T> {
 }
 
 /// Lanes that are all different and none of them a canary.
-fn distinct<T: Number>() -> Vec<T> {
-    (0..T::LANES).map(|i| T::from(i + 1).unwrap()).collect()
+fn distinct<T: Number>(lanes: usize) -> Vec<T> {
+    (0..lanes).map(|i| T::from(i + 1).unwrap()).collect()
 }
 
 fn check_load<T: Number>(selected: Selected, source: &[T]) {
-    let mut lanes = vec![canary::<T>(0); T::LANES];
+    let mut lanes = vec![canary::<T>(0); lanes::<T>(selected)];
     selected.run(LoadFirst { source, lanes: &mut lanes });
     for (i, x) in lanes.iter().enumerate() {
         let want = source.get(i).map_or(0, |x| x.bits());
@@ -70,15 +70,15 @@ fn check_load<T: Number>(selected: Selected, source: &[T]) {
 }
 
 fn check_store<T: Number>(selected: Selected, target: &mut [T]) {
-    let lanes = distinct::<T>();
+    let lanes = distinct::<T>(lanes::<T>(selected));
     selected.run(StoreFirst { lanes: &lanes, target });
-    let count = target.len().min(T::LANES);
+    let count = target.len().min(lanes.len());
     assert_eq!(target[..count], lanes[..count], "{} {count} elements", selected.isa());
 }
 
 fn check_canaries<T: Number>() {
-    let lanes = T::LANES;
     for selected in selections() {
+        let lanes = lanes::<T>(selected);
         for count in 0..=lanes {
             // Every alignment.
             for begin in lanes..2 * lanes {
@@ -106,28 +106,29 @@ fn partial_access_spares_the_neighbours() {
 }
 
 fn check_guards<T: Number + Plain>() {
-    let mut guarded = Guarded::<T>::new(T::LANES);
     for selected in selections() {
-        for count in 0..=T::LANES {
-            guarded.at_end(count).copy_from_slice(&distinct()[..count]);
+        let lanes = lanes::<T>(selected);
+        let mut guarded = Guarded::<T>::new(lanes);
+        for count in 0..=lanes {
+            guarded.at_end(count).copy_from_slice(&distinct(lanes)[..count]);
             check_load(selected, guarded.at_end(count));
             check_store(selected, guarded.at_end(count));
-            guarded.at_start(count).copy_from_slice(&distinct()[..count]);
+            guarded.at_start(count).copy_from_slice(&distinct(lanes)[..count]);
             check_load(selected, guarded.at_start(count));
             check_store(selected, guarded.at_start(count));
         }
         // With slack behind or before, so that a vector straddles the guard's edge at every offset.
-        for slack in 0..T::LANES {
+        for slack in 0..lanes {
             for count in 0..=slack {
                 check_load(selected, &guarded.at_end(slack)[..count]);
                 check_store(selected, &mut guarded.at_end(slack)[..count]);
             }
         }
-        let mut target = distinct::<T>();
-        selected.run(Copy { source: guarded.at_end(T::LANES), target: &mut target });
-        selected.run(Copy { source: guarded.at_start(T::LANES), target: &mut target });
-        selected.run(Copy { source: &target, target: guarded.at_end(T::LANES) });
-        selected.run(Copy { source: &target, target: guarded.at_start(T::LANES) });
+        let mut target = distinct::<T>(lanes);
+        selected.run(Copy { source: guarded.at_end(lanes), target: &mut target });
+        selected.run(Copy { source: guarded.at_start(lanes), target: &mut target });
+        selected.run(Copy { source: &target, target: guarded.at_end(lanes) });
+        selected.run(Copy { source: &target, target: guarded.at_start(lanes) });
     }
 }
 
@@ -165,12 +166,12 @@ fn guards_are_armed() {
 
 fn check_short<T: Number>() {
     for selected in selections() {
-        let lanes = distinct::<T>();
-        let mut target = distinct::<T>();
-        let short = &lanes[..T::LANES - 1];
+        let lanes = distinct::<T>(lanes::<T>(selected));
+        let mut target = lanes.clone();
+        let short = &lanes[..lanes.len() - 1];
         let load = AssertUnwindSafe(|| selected.run(Copy { source: short, target: &mut target }));
         assert!(catch_unwind(load).is_err(), "{} loaded too much", selected.isa());
-        let short = &mut target[..T::LANES - 1];
+        let short = &mut target[..lanes.len() - 1];
         let store = AssertUnwindSafe(|| selected.run(Copy { source: &lanes, target: short }));
         assert!(catch_unwind(store).is_err(), "{} stored too much", selected.isa());
     }

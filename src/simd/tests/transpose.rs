@@ -1,7 +1,7 @@
 //! Square blocks turned in registers: every element at its place, its bits unchanged, nothing else touched.
 
 use super::guard::{Guarded, Plain};
-use super::{Number, Random, nasty, selections};
+use super::{Number, Random, lanes, nasty, selections};
 use crate::simd::{Kernel, Selected, Simd, Vector};
 
 /// One block.
@@ -31,7 +31,7 @@ fn check<T: Number + Plain>(
     at_end: bool,
     values: &[T],
 ) {
-    let lanes = T::LANES;
+    let lanes = lanes::<T>(selected);
     let reach = source_stride.unsigned_abs() * (lanes - 1);
     let [source, target] = pages;
     let room = |pages: &mut Guarded<T>, len: usize| -> *mut T {
@@ -75,14 +75,15 @@ fn check<T: Number + Plain>(
 }
 
 fn all<T: Number + Plain>() {
-    let lanes = T::LANES;
+    let most = T::MOST_LANES;
     let mut random = Random(7);
     // All different, so that no element passes for another; then what a floating-point move could change.
-    let distinct: Vec<T> = (0..8 * lanes * lanes).map(|_| T::with_bits(random.next())).collect();
+    let distinct: Vec<T> = (0..8 * most * most).map(|_| T::with_bits(random.next())).collect();
     let nasty = nasty::<T>();
-    let mut pages = [Guarded::<T>::new(8 * lanes * lanes), Guarded::<T>::new(8 * lanes * lanes)];
-    let wide = lanes as isize;
+    let mut pages = [Guarded::<T>::new(8 * most * most), Guarded::<T>::new(8 * most * most)];
     for selected in selections() {
+        let lanes = lanes::<T>(selected);
+        let wide = lanes as isize;
         for source_stride in
             [wide, wide + 1, wide + 3, 2 * wide, 3 * wide - 1, 64, -wide, -wide - 5, 1, 0, -1]
         {
