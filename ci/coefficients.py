@@ -213,19 +213,26 @@ def near_pieces(name, target, terms, limit, square, linear, odd=False, place=0.5
 
 
 def reciprocals():
-    """For ln: 16 reciprocals of 8 bits, and their logarithms in two parts."""
+    """For ln: 16 reciprocals whose logarithms, but for a factor that makes ln 2 a multiple of 2^-15, are almost such."""
     high = mpf(int(log(2) * 2**15)) / 2**15
-    values, logarithms, low = [], [], []
-    for k in range(16):
-        value = {0: 1.0, 15: 0.5}.get(k, round(512 / (2 + (2 * k + 1) / 16)) / 256)
-        logarithm = -log(mpf(value))
-        first = high if k == 15 else mpf(int(mp.nint(logarithm * 2**15))) / 2**15
-        values.append(value)
-        logarithms.append(first)
-        low.append(to_f32(logarithm - first))
-    table("RECIPROCAL", values)
-    table("LOGARITHM", logarithms)
-    table("LOGARITHM_LOW", low)
+    factor = log(mpf(2)) / high
+    values, logarithms = [1.0], [0.0]
+    for k in range(1, 15):
+        centre, best = int(mp.nint(log(1 + mpf(2 * k + 1) / 32) * 2**15)), None
+        for distance in range(60):
+            for sign in (1, -1):
+                logarithm = mpf(centre + sign * distance) / 2**15 * factor
+                value = to_f32(exp(-logarithm))
+                error = abs(log(mpf(value)) + logarithm)
+                if best is None or error < best[0]:
+                    best = (error, value, (centre + sign * distance) / 2**15)
+            if best[0] < 2.0**-32:
+                break
+        values.append(best[1])
+        logarithms.append(best[2])
+    table("RECIPROCAL", values + [0.5])
+    table("LOGARITHM", logarithms + [high])
+    print(f"const REST: f32 = {to_f32(factor - 1)!r};")
 
 
 def exact_reciprocals():
