@@ -168,20 +168,71 @@ def growing_pieces(name, target, terms, limit, scale, odd):
         table(f"{name}_MIDDLES" if i == 0 else f"{name}_{i - 1}", [row[i] for row in rows])
 
 
-def reciprocals():
-    """For ln: 16 reciprocals of 8 bits, and their logarithms in two parts."""
-    high = mpf(int(log(2) * 2**15)) / 2**15
-    values, logarithms, low = [], [], []
+def growing(limit, shift):
+    """Limit, square and linear factor for :func:`near_pieces`, such that 16 intervals reach the limit."""
+    square = mpf(to_f32(mpf("15.499") / (limit * (limit + shift))))
+    return limit, square, mpf(to_f32(square * shift))
+
+
+def near_pieces(name, target, terms, limit, square, linear, odd=False, place=0.5):
+    """A function that falls like an exponential, on the 16 intervals around the integers of a (linear + square a), up to
+    `limit`. Each is expanded around a point near `place` of it where the function is almost an f32; the first around 0,
+    where the function vanishes if `odd`. Towards the end, all terms have one sign: nothing cancels there."""
+    edge = lambda z: z / linear if square == 0 else (sqrt(linear**2 + 4 * square * z) - linear) / (2 * square)
+    rows, errors = [], []
     for k in range(16):
-        value = {0: 1.0, 15: 0.5}.get(k, round(512 / (2 + (2 * k + 1) / 16)) / 256)
-        logarithm = -log(mpf(value))
-        first = high if k == 15 else mpf(int(mp.nint(logarithm * 2**15))) / 2**15
-        values.append(value)
-        logarithms.append(first)
-        low.append(to_f32(logarithm - first))
-    table("RECIPROCAL", values)
-    table("LOGARITHM", logarithms)
-    table("LOGARITHM_LOW", low)
+        low = edge(max(mpf(k) - 0.5, mpf(0))) * (1 - mpf(2) ** -20)
+        high = min(edge(k + mpf(0.5)), mpf(limit)) * (1 + mpf(2) ** -20)
+        if k == 0 and odd:
+            divided = lambda d: target(d) / d
+            c, error = rounded(divided, lambda d: 1 / divided(d), terms - 1, mpf(2) ** -20, high, SMALL)
+            c, middle = [0.0] + c, 0.0
+        elif k == 0:
+            middle = 0.0
+            c, error = rounded(target, lambda d: 1 / target(d), terms, mpf(0), high, SMALL)
+        else:
+            step, best = mpf(2) ** -14, None
+            wanted = low + (high - low) * place
+            for i in range(2000):
+                point = (int(wanted / step) + (i // 2 if i % 2 else -(i // 2))) * step
+                if abs(point - wanted) > (high - low) * 0.04:
+                    break
+                error = lost(target(point))
+                if best is None or error < best[0]:
+                    best = (error, point)
+                if error < 0.01:
+                    break
+            middle = best[1]
+            shifted, weight = (lambda d: target(middle + d)), (lambda d: 1 / target(middle + d))
+            c, error = rounded(shifted, weight, terms, low - middle, high - middle, SMALL)
+        errors.append(float(error * 2**24))
+        rows.append([float(middle)] + c)
+    print(f"// {name}: error {max(errors):.4f} of 2^-24; square {square}, linear {linear}")
+    for i in range(terms + 1):
+        table(f"{name}_MIDDLES" if i == 0 else f"{name}_{i - 1}", [row[i] for row in rows])
+
+
+def reciprocals():
+    """For ln: 16 reciprocals whose logarithms, but for a factor that makes ln 2 a multiple of 2^-15, are almost such."""
+    high = mpf(int(log(2) * 2**15)) / 2**15
+    factor = log(mpf(2)) / high
+    values, logarithms = [1.0], [0.0]
+    for k in range(1, 15):
+        centre, best = int(mp.nint(log(1 + mpf(2 * k + 1) / 32) * 2**15)), None
+        for distance in range(60):
+            for sign in (1, -1):
+                logarithm = mpf(centre + sign * distance) / 2**15 * factor
+                value = to_f32(exp(-logarithm))
+                error = abs(log(mpf(value)) + logarithm)
+                if best is None or error < best[0]:
+                    best = (error, value, (centre + sign * distance) / 2**15)
+            if best[0] < 2.0**-32:
+                break
+        values.append(best[1])
+        logarithms.append(best[2])
+    table("RECIPROCAL", values + [0.5])
+    table("LOGARITHM", logarithms + [high])
+    print(f"const REST: f32 = {to_f32(factor - 1)!r};")
 
 
 def exact_reciprocals():
@@ -279,6 +330,12 @@ def main():
     growing_pieces("NORMAL", factor, 7, 14.51, 1.03125, False)
     growing_pieces("GELU", lambda a: a * factor(a), 7, 14.51, 1.03125, True)
     growing_pieces("SOFTPLUS", lambda a: log1p(exp(-a)) / exp(-a), 6, 18.3, 0.8125, False)
+    # Nearer to zero, without the exponential function.
+    tail = lambda a: erfc(a / sqrt(mpf(2))) / 2
+    near_pieces("NEAR_GELU", lambda a: a * tail(a), 9, *growing(mpf("8.125"), mpf("2.1")), odd=True, place=0.7)
+    near_pieces("NEAR_NORMAL", tail, 9, *growing(mpf("8.125"), mpf("1.6")), place=0.7)
+    for name, target in ("SIGMOID", lambda a: 1 / (1 + exp(a))), ("SOFTPLUS", lambda a: log1p(exp(-a))):
+        near_pieces("NEAR_" + name, target, 7, mpf("15.5") * mpf("0.89"), mpf(0), 1 / mpf("0.89"))
     normal_tail()
 
 

@@ -186,8 +186,8 @@ fn a_prediction_does_not_depend_on_its_batch() {
 // The committed hashes.
 const PRODUCTS_F32: u64 = 0xDFF9_ABC0_9914_920B;
 const PRODUCTS_F64: u64 = 0xC700_4C5E_8A65_10F7;
-const KERNELS_F32: u64 = 0x7bc9_a5ce_3a44_ec5e;
+const KERNELS_F32: u64 = 0xf32a_729a_5af2_a265;
 const KERNELS_F64: u64 = 0xAC14_38DC_0456_4BD4;
 const ADAM_F32: u64 = 0x2130_5c10_3693_5f8f;
-const MOMENTUM_F32: u64 = 0x64b2_14a2_fbc3_a83e;
+const MOMENTUM_F32: u64 = 0x1d70_1b7a_2c19_0496;
 const SGD_F64: u64 = 0x910D_0C94_8227_D684;

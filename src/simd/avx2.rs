@@ -1,6 +1,6 @@
 //! AVX2 with FMA: a canonical vector is two ymm registers, so is a mask.
 
-use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read, transpose};
+use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, portable, read, transpose};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -73,6 +73,19 @@ impl Simd for Avx2 {
             intrinsic!(_mm256_set_m128(_mm256_cvtpd_ps(low.1), _mm256_cvtpd_ps(low.0))),
             intrinsic!(_mm256_set_m128(_mm256_cvtpd_ps(high.1), _mm256_cvtpd_ps(high.0))),
         )
+    }
+    #[inline(always)]
+    fn split(self, x: F32x16) -> (F32x16, F32x16) {
+        // With the smallest normal number's bits added, those of positive normal numbers are the signed integers from here.
+        let (smallest, first) = intrinsic!((_mm256_set1_epi32(0x0080_0000), _mm256_set1_epi32(0x00ff_ffff)));
+        let bits = x.to_bits();
+        let normal = |half| intrinsic!(_mm256_cmpgt_epi32(_mm256_add_epi32(half, smallest), first));
+        if intrinsic!(_mm256_movemask_epi8(_mm256_and_si256(normal(bits.0), normal(bits.1)))) != -1 {
+            return portable::split(self, x);
+        }
+        let e = bits.shr::<23>().or(F32x16::splat_bits(self, 0x4b00_0000));
+        let m = bits.and(F32x16::splat_bits(self, 0x007f_ffff)).or(F32x16::splat_bits(self, 0x3f80_0000));
+        (F32x16::from_bits(m), F32x16::from_bits(e) - F32x16::splat(self, 8_388_608.0 + 127.0))
     }
     #[inline(always)]
     fn lookup_8(self, table: &[f32; 8], index: U32x16) -> F32x16 {

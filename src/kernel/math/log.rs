@@ -8,21 +8,17 @@ use crate::simd::{Bits, Mask, Simd, Vector};
 /// the last are exact, so that around 1 nothing is lost.
 #[rustfmt::skip]
 const RECIPROCAL: [f32; 16] = [
-    1.0, 0.914_062_5, 0.863_281_25, 0.820_312_5, 0.78125, 0.746_093_75, 0.710_937_5, 0.679_687_5, 0.652_343_75,
-    0.628_906_25, 0.605_468_75, 0.582_031_25, 0.5625, 0.542_968_75, 0.523_437_5, 0.5,
+    1.0, 0.914_715_65, 0.864_556_5, 0.821_047_37, 0.779_489_93, 0.743_749, 0.712_315_7, 0.680_401_9, 0.652_760_45,
+    0.627_332_2, 0.603_852_03, 0.581_179_74, 0.561_685_1, 0.543_126_05, 0.523_963_6, 0.5,
 ];
-/// Minus the logarithm of that, in two parts, the first of which is a multiple of 2^-15 like [`LN_2_HIGH`].
+/// Minus the logarithm of that, within 2^-30, but for the factor `ln 2 / LN_2_HIGH`: multiples of 2^-15 like [`LN_2_HIGH`].
 #[rustfmt::skip]
 const LOGARITHM: [f32; 16] = [
-    0.0, 0.089_843_75, 0.147_003_17, 0.198_059_08, 0.246_856_69, 0.292_907_7, 0.341_156, 0.386_108_4,
-    0.427_185_06, 0.463_775_63, 0.501_739_5, 0.541_229_25, 0.575_378_4, 0.610_717_8, 0.647_338_87, 0.693_145_75,
+    0.0, 0.089_141_846, 0.145_538_33, 0.197_174_07, 0.249_114_99, 0.296_051_03, 0.339_233_4, 0.385_070_8,
+    0.426_544_2, 0.466_278_08, 0.504_425_05, 0.542_694_1, 0.576_812_74, 0.610_412_6, 0.646_331_8, 0.693_145_75,
 ];
-#[rustfmt::skip]
-const LOGARITHM_LOW: [f32; 16] = [
-    0.0, 1.257_912_2e-5, 1.156_913_4e-5, 1.083_173_1e-5, 3.388_478_5e-6, -3.698_410_9e-6, 1.475_154_3e-5,
-    1.374_682_8e-5, -1.426_531e-6, -2.555_270_6e-6, 1.282_560_7e-5, 1.890_487_3e-6, -1.427_306_5e-5,
-    -1.426_208_8e-5, -1.222_658_9e-6, 1.428_606_8e-6,
-];
+/// `ln 2 / LN_2_HIGH - 1`.
+const REST: f32 = 2.061_048_2e-6;
 /// ln(1 + r) = r + r^2 q(r) for -1/32 <= r <= 1/16; within 0.05 of 2^-24.
 const LN: [f32; 4] = [-0.5, 0.333_344_43, -0.250_074_95, 0.188_654_7];
 
@@ -31,18 +27,18 @@ const LN: [f32; 4] = [-0.5, 0.333_344_43, -0.250_074_95, 0.188_654_7];
 pub(super) fn ln<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let (m, e) = s.split(x);
     let interval = m.to_bits().shr::<19>();
-    // Exact where the rest is 0, and rounded by far less than the result's last place elsewhere.
+    // Exact in the first interval and the last, elsewhere rounded by far less than the result's last place.
     let (reciprocal, minus_one) = (s.lookup_16(&RECIPROCAL, interval), splat(s, -1.0));
     let r = if S::ISA.has_fma() {
         m.mul_add(reciprocal, minus_one)
     } else {
-        // The reciprocals have 8 bits: their products with 12 are exact.
-        let first = S::F32::from_bits(m.to_bits().and(S::F32::splat_bits(s, 0xffff_f000)));
-        (first * reciprocal + minus_one) + (m - first) * reciprocal
+        let one = S::F64::splat(s, 1.0);
+        let ([m0, m1], [c0, c1]) = (s.widen(m), s.widen(reciprocal));
+        s.narrow([m0 * c0 - one, m1 * c1 - one])
     };
     // Exact. Zero, infinite and negative numbers come out right by what `split` makes of them.
     let head = e.mul_add(splat(s, LN_2_HIGH), s.lookup_16(&LOGARITHM, interval));
-    let tail = e.mul_add(splat(s, LN_2_LOW), s.lookup_16(&LOGARITHM_LOW, interval));
+    let tail = head * splat(s, REST);
     let r2 = r * r;
     let low = r.mul_add(splat(s, LN[1]), splat(s, LN[0]));
     let high = r.mul_add(splat(s, LN[3]), splat(s, LN[2]));

@@ -11,11 +11,11 @@
 //! | [`exp_m1`] | `2^n p(r) + (2^n - 1)`, degree 6 |
 //! | [`ln`] | `e ln 2 - ln c + ln(1 + r)` for one of 16 constants c, degree 5 |
 //! | [`ln_1p`] | `n ln 2 + f + f^2 q(f)`, degree 11; what rounding 1 + x loses is carried along |
-//! | [`sigmoid`] | `2^n / (2^n + 1 + p(-r))`: one formula for both signs, no cancellation |
+//! | [`sigmoid`] | one of 16 polynomials of degree 6, from 13.75 on `2^n / (2^n + 1 + p(-r))`: no cancellation for either sign |
 //! | [`tanh`], [`erf`] | one of 16 polynomials of degree 5 |
 //! | [`sqrt`], [`rsqrt`] | the correctly rounded instructions |
 //! | [`sin`], [`cos`] | Cody and Waite's reduction to pi / 4, above 200 000 Payne and Hanek's; degrees 7 and 8 |
-//! | [`normal_cdf`] | `exp(-a^2/2)`, the square in two parts, times one of 16 polynomials of degree 6 |
+//! | [`normal_cdf`] | one of 16 polynomials of degree 8, from 8.125 on `exp(-a^2/2)`, the square in two parts, times one of degree 6 |
 //! | [`pow`] | `2^(y log2 x)`, the logarithm and the product in f64 |
 //!
 //! Derivatives are computed from the saved output where that is accurate and cheapest, else from the saved input; the
@@ -44,6 +44,7 @@ pub(in crate::kernel) mod double;
 mod erf;
 pub(in crate::kernel) mod exp;
 mod log;
+mod near;
 mod power;
 mod sigmoid;
 mod slices;

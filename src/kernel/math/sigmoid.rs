@@ -2,11 +2,24 @@
 
 use super::common::{clamp, polynomial_5, splat};
 use super::exp::{EXP, LN_2_HIGH, LN_2_LOW};
+use super::near::{Far, SIGMOID};
 use crate::simd::{Simd, Vector};
+
+/// `1 / (1 + e^a)` for a = |x|, or 1 less that.
+#[inline(always)]
+pub(super) fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    if !S::ISA.has_fma() {
+        return far(s, x);
+    }
+    let a = x.abs();
+    let below = SIGMOID.value(s, a);
+    let near = (splat(s, 1.0) - below).select(x.greater(splat(s, 0.0)), below);
+    SIGMOID.unless_far(s, a, near, x, Far::Sigmoid)
+}
 
 /// With x = n ln 2 + r, 1 / (1 + exp(-x)) is 2^n / (2^n + 1 + p) for p = exp(-r) - 1: one formula for both signs.
 #[inline(always)]
-pub(super) fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
+pub(super) fn far<S: Simd>(s: S, x: S::F32) -> S::F32 {
     const ROUND: f32 = 12_582_912.0;
     let one = splat(s, 1.0);
     // Below -104 it is zero (for -176 see exp), above 20 one.

@@ -3,6 +3,7 @@
 
 use super::common::{at_most, or_sign, polynomial_5, splat};
 use super::exp::{EXP, LN_2_HIGH, LN_2_LOW};
+use super::near::{self, Far};
 use crate::simd::{Bits, BitsOf, Simd, Vector};
 
 /// A factor from 0 to 15 / scale, as polynomials around a point near the middle of each interval, where the function is almost an
@@ -82,27 +83,61 @@ fn half_square<S: Simd>(s: S, a: S::F32) -> (S::F32, S::F32) {
 // Below -14.2 the normal distribution is less than half of the smallest subnormal.
 const NORMAL_LIMIT: f32 = 14.5;
 
-/// Phi(x) for x < 0 is `exp(-x^2/2) R(-x)`, and for the others 1 less that of the other sign.
+/// Phi(-a) for a = |x|, or 1 less that.
 #[inline(always)]
 pub(super) fn normal_cdf<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    if !S::ISA.has_fma() {
+        return normal_cdf_far(s, x);
+    }
+    let a = x.abs();
+    let below = near::NORMAL.value(s, a);
+    let near = (splat(s, 1.0) - below).select(x.greater(splat(s, 0.0)), below);
+    near::NORMAL.unless_far(s, a, near, x, Far::NormalCdf)
+}
+
+/// Phi(x) for x < 0 is `exp(-x^2/2) R(-x)`, and for the others 1 less that of the other sign.
+#[inline(always)]
+pub(super) fn normal_cdf_far<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let a = at_most(s, x.abs(), NORMAL_LIMIT);
     let (high, low) = half_square(s, a);
     let tail = NORMAL.times_exp(s, a, high, Some(low));
     (splat(s, 1.0) - tail).select(x.greater(splat(s, 0.0)), tail)
 }
 
-/// `x Phi(x)` is max(x, 0) less `exp(-a^2/2) G(a)` for a = |x| and `G(a) = a R(a)`: one formula for both signs.
+/// `x Phi(x)` is max(x, 0) less `a Phi(-a)` for a = |x|: one formula for both signs.
 #[inline(always)]
 pub(super) fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    if !S::ISA.has_fma() {
+        return gelu_far(s, x);
+    }
+    let a = x.abs();
+    let near = or_sign(s, splat(s, 0.0).max_or_other(x) - near::GELU.value(s, a), x);
+    near::GELU.unless_far(s, a, near, x, Far::Gelu)
+}
+
+/// `x Phi(x)` is max(x, 0) less `exp(-a^2/2) G(a)` for a = |x| and `G(a) = a R(a)`: one formula for both signs.
+#[inline(always)]
+pub(super) fn gelu_far<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let a = at_most(s, x.abs(), NORMAL_LIMIT);
     let (high, low) = half_square(s, a);
     let tail = GELU.times_exp(s, a, high, Some(low));
     or_sign(s, splat(s, 0.0).max_or_other(x) - tail, x)
 }
 
-/// `ln(1 + e^x)` is max(x, 0) plus `e^-a H(a)` for a = |x| and `H(a) = e^a ln(1 + e^-a)`.
+/// `ln(1 + e^x)` is max(x, 0) plus `ln(1 + e^-a)` for a = |x|.
 #[inline(always)]
 pub(super) fn softplus<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    if !S::ISA.has_fma() {
+        return softplus_far(s, x);
+    }
+    let a = x.abs();
+    let near = splat(s, 0.0).max_or_other(x) + near::SOFTPLUS.value(s, a);
+    near::SOFTPLUS.unless_far(s, a, near, x, Far::Softplus)
+}
+
+/// `ln(1 + e^x)` is max(x, 0) plus `e^-a H(a)` for a = |x| and `H(a) = e^a ln(1 + e^-a)`.
+#[inline(always)]
+pub(super) fn softplus_far<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let size = x.abs();
     // exp(-104) is below half of the smallest subnormal; from 18 on the factor is 1.
     let tail = SOFTPLUS.times_exp(s, at_most(s, size, SOFTPLUS_LIMIT), -at_most(s, size, 105.0), None);
