@@ -42,7 +42,7 @@ fn everywhere(expected: u64, run: impl Fn(Context) -> u64 + Sync) {
 
 fn random<T: Element>(stream: u64, len: usize) -> Vec<T> {
     let mut values = vec![T::zero(); len];
-    Rng::new(11).stream(stream).fill_uniform(&mut values, -1.0, 1.0).unwrap();
+    Rng::new(11).stream(stream).fill_uniform(&Context::detect().unwrap(), &mut values, -1.0, 1.0).unwrap();
     values
 }
 
