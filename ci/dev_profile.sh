@@ -58,7 +58,7 @@ fn both<T: Element>(context: Context, scale: usize) -> Result<()> {
     let name = |what: &str| format!("{}-{what}", T::NAME);
     const SAMPLES: usize = 2048;
     let mut x = vec![T::zero(); SAMPLES * 784];
-    Rng::new(1).fill_uniform(&mut x, -1.0, 1.0)?;
+    Rng::new(1).fill_uniform(&context, &mut x, -1.0, 1.0)?;
     let values = Tensor::from_vec(&[SAMPLES, 784], x.clone())?;
     let classes: Vec<u32> = (0..SAMPLES as u32).map(|i| i * 7 % 10).collect();
     let floats = Dataset::from_values(values)?.with_classes(classes.clone(), 10)?;

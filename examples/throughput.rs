@@ -28,7 +28,7 @@ const FEATURES: usize = 784;
 fn data() -> Result<Dataset> {
     let rng = Rng::new(0);
     let mut x = vec![0.0_f32; SAMPLES * FEATURES];
-    rng.stream(0).fill_normal(&mut x, 0.0, 1.0)?;
+    rng.stream(0).fill_normal(&Context::detect()?, &mut x, 0.0, 1.0)?;
     let mut labels = rng.stream(1);
     let y = (0..SAMPLES).map(|_| labels.below(10) as u32).collect();
     Dataset::from_values(Tensor::from_vec(&[SAMPLES, FEATURES], x)?)?.with_classes(y, 10)

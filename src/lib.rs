@@ -16,12 +16,12 @@
 //! use gemmule::optim::Adam;
 //! use gemmule::rng::Rng;
 //! use gemmule::train::Fit;
-//! use gemmule::{Result, Tensor};
+//! use gemmule::{Context, Result, Tensor};
 //!
 //! fn main() -> Result<()> {
 //!     // Points of the plane: class 1 inside the unit circle.
 //!     let mut x = vec![0.0_f32; 2 * 1000];
-//!     Rng::new(1).fill_uniform(&mut x, -1.5, 1.5)?;
+//!     Rng::new(1).fill_uniform(&Context::detect()?, &mut x, -1.5, 1.5)?;
 //!     let classes = x.chunks(2).map(|p| u32::from(p[0] * p[0] + p[1] * p[1] < 1.0)).collect();
 //!     let data = Dataset::from_values(Tensor::from_vec(&[1000, 2], x)?)?.with_classes(classes, 2)?;
 //!     let (train, test) = train_test_split(&data, 0.2, 1)?;

@@ -218,7 +218,7 @@ const SAMPLES: usize = 230;
 impl Samples {
     fn new(rng: &mut Rng, inputs: usize, outputs: usize, classes: bool) -> Self {
         let mut x = vec![0.0_f64; SAMPLES * inputs];
-        rng.fill_uniform(&mut x, -1.0, 1.0).unwrap();
+        rng.fill_uniform(&Context::detect().unwrap(), &mut x, -1.0, 1.0).unwrap();
         let set = Dataset::from_values(Tensor::from_slice(&[SAMPLES, inputs], &x).unwrap()).unwrap();
         let mut t = vec![0.0_f64; SAMPLES * outputs];
         let set = if classes {
@@ -228,7 +228,7 @@ impl Samples {
             }
             set.with_classes(labels, outputs)
         } else {
-            rng.fill_uniform(&mut t, 0.0, 1.0).unwrap();
+            rng.fill_uniform(&Context::detect().unwrap(), &mut t, 0.0, 1.0).unwrap();
             set.with_values(Tensor::from_slice(&[SAMPLES, outputs], &t).unwrap())
         };
         Self { inputs, outputs, x, t, set: set.unwrap() }

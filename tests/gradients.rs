@@ -23,7 +23,7 @@ enum Targets {
 
 fn data(rng: &mut Rng, samples: usize, features: usize, outputs: usize, targets: Targets) -> Result<Dataset> {
     let mut x = vec![0.0_f64; samples * features];
-    rng.fill_normal(&mut x, 0.0, 1.0).unwrap();
+    rng.fill_normal(&Context::detect().unwrap(), &mut x, 0.0, 1.0).unwrap();
     let data = Dataset::from_values(Tensor::from_vec(&[samples, features], x)?)?;
     let classes: Vec<u32> = (0..samples).map(|_| rng.below(outputs as u64) as u32).collect();
     match targets {
@@ -36,7 +36,7 @@ fn data(rng: &mut Rng, samples: usize, features: usize, outputs: usize, targets:
         }
         Targets::Values => {
             let mut y = vec![0.0_f64; samples * outputs];
-            rng.fill_uniform(&mut y, 0.0, 1.0).unwrap();
+            rng.fill_uniform(&Context::detect().unwrap(), &mut y, 0.0, 1.0).unwrap();
             data.with_values(Tensor::from_vec(&[samples, outputs], y)?)
         }
     }

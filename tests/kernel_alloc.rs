@@ -34,10 +34,11 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn check<T: Element>(parallelism: Parallelism, rows: usize, width: usize, most: usize) {
+    let fresh = Arrays::<T>::new(rows, width);
     for context in contexts() {
         let context = context.with_parallelism(parallelism);
         for (name, run) in all::<T>() {
-            let mut arrays = Arrays::<T>::new(rows, width);
+            let mut arrays = fresh.clone();
             // A pool is built, and sleeps or not.
             run(&context, &mut arrays).unwrap();
             let before = CALLS.load(SeqCst);
@@ -56,7 +57,7 @@ fn kernels_allocate_nothing() {
         check::<f64>(Parallelism::Serial, rows, width, 0);
     }
     // Long, and alone all the same.
-    check::<f32>(Parallelism::Serial, 2005, 300, 0);
+    check::<f32>(Parallelism::Serial, 4005, 300, 0);
     // Shared by two: what a team and its calls of rayon take, for each of a kernel's passes.
-    check::<f32>(Parallelism::Max(2), 2005, 300, 40);
+    check::<f32>(Parallelism::Max(2), 4005, 300, 40);
 }

@@ -74,6 +74,7 @@ mod sealed {
         + math::Kernels
         + reduce::Kernels
         + rng::Kernels
+        + rng::Quantile
         + softmax::Kernels
         + update::Kernels
         + num_traits::Float

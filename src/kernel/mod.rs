@@ -16,7 +16,7 @@ pub mod math;
 pub mod reduce;
 #[doc(hidden)]
 pub mod reference;
-mod share;
+pub(crate) mod share;
 pub mod softmax;
 pub mod update;
 

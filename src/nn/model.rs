@@ -48,7 +48,7 @@ impl<T: Element> Model<T> {
         let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
             // Each parameter has a stream of its own: its numbers do not depend on the layers before it.
-            let values: Vec<T> = init::draw(parameter, &mut rng.stream(index as u64));
+            let values: Vec<T> = init::draw(&context, parameter, &mut rng.stream(index as u64));
             if let Some(index) = reduce::first_non_finite(&context, &values) {
                 let (place, value) = (parameter.name.clone(), values[index].to_f64());
                 return Err(Error::NonFinite { what: "parameter", place, step: 0, index, value });

@@ -13,19 +13,19 @@
 //!   position % 4 chooses the word ------------------------------------------^
 //! ```
 //!
-//! Normals use `ln` and `cos` of the `libm` crate and the correctly rounded square root: the same bits on every
-//! platform. Nothing that is drawn here uses a fused operation, so the portable tier has them too.
+//! Uniform numbers, masks and orders have the same bits everywhere. Normal and exponential numbers use polynomials with fused
+//! multiply-add: the same bits on every instruction set that has it, and elsewhere the same numbers within their error bounds.
 //!
 //! | fill | words of 32 bits per element | computed in |
 //! | --- | --- | --- |
 //! | [`fill_uniform`](Rng::fill_uniform) | 2 | f64, rounded once |
-//! | [`fill_normal`](Rng::fill_normal) | 4 | f64, rounded once |
+//! | [`fill_normal`](Rng::fill_normal) | 2 | f32 or f64 |
 //! | [`fill_truncated_normal`](Rng::fill_truncated_normal) | 2 | f64, rounded once |
 //! | [`fill_exponential`](Rng::fill_exponential) | 2 | f64, rounded once |
 //! | [`fill_bernoulli`](Rng::fill_bernoulli), [`fill_dropout`](Rng::fill_dropout), [`fill_bools`](Rng::fill_bools) | 1 | integers |
 //!
 //! So any part of an array can be filled alone: the elements from `start` on are what `rng.at(rng.position() +
-//! words * start)` gives, for any cut of the array and any number of threads. [`shuffle`](Rng::shuffle) and
+//! words * start)` gives, for any cut of the array and any number of threads. Long arrays are shared by threads. [`shuffle`](Rng::shuffle) and
 //! [`permutation`](Rng::permutation) draw one item after the other.
 
 mod fill;
@@ -38,6 +38,7 @@ mod tests;
 
 pub(crate) use fill::Kernels;
 pub use generator::Rng;
+pub(crate) use quantile::Quantile;
 
 /// Ids for [`Rng::stream`], one per purpose, so that drawing more for one purpose never moves another.
 ///

@@ -3,9 +3,11 @@
 use crate::common::{cast, random};
 use gemmule::kernel::activation::{self, Activation};
 use gemmule::kernel::{convert, loss, math, reduce, softmax, update};
+use gemmule::rng::Rng;
 use gemmule::{Context, Element, Result};
 
 /// What the kernels read and write: `count` elements in rows of `width`.
+#[derive(Clone)]
 pub struct Arrays<T> {
     pub width: usize,
     pub x: Vec<T>,
@@ -17,6 +19,8 @@ pub struct Arrays<T> {
     /// One per row.
     pub rows: Vec<T>,
     pub places: Vec<u32>,
+    /// One per column.
+    pub columns: Vec<T>,
 }
 
 impl<T: Element> Arrays<T> {
@@ -33,6 +37,7 @@ impl<T: Element> Arrays<T> {
             out: std::array::from_fn(|k| cast(&random(2 + k as u64, count))),
             rows: vec![T::zero(); rows],
             places: vec![0; rows],
+            columns: vec![T::zero(); width],
             x,
         }
     }
@@ -127,6 +132,60 @@ pub fn all<T: Element>() -> Vec<(&'static str, Run<T>)> {
             reduce::argmax_rows(c, &a.x, a.width, &mut a.places)?;
             Ok(T::from_f64(a.places.iter().map(|&place| f64::from(place)).sum()))
         }),
+        ("argmax and argmin", |c, a| {
+            Ok(T::from_f64((reduce::argmax(c, &a.x)? + 3 * reduce::argmin(c, &a.positive)?) as f64))
+        }),
+        ("L2 norm", |c, a| Ok(reduce::norm(c, reduce::Norm::L2, &a.x))),
+        ("L2 norm of small numbers", |c, a| {
+            a.out[0].iter_mut().for_each(|x| *x *= T::from_f64(1e-30));
+            Ok(reduce::norm(c, reduce::Norm::L2, &a.out[0]))
+        }),
+        ("column_sums", |c, a| reduce::column_sums(c, &a.x, a.width, &mut a.columns).map(|()| T::zero())),
+        ("column_dots", |c, a| {
+            reduce::column_dots(c, &a.x, &a.positive, a.width, &mut a.columns).map(|()| T::zero())
+        }),
+        ("column_max", |c, a| reduce::column_max(c, &a.x, a.width, &mut a.columns).map(|()| T::zero())),
+        ("column_norms", |c, a| {
+            reduce::column_norms(c, reduce::Norm::L2, &a.x, a.width, &mut a.columns).map(|()| T::zero())
+        }),
+        ("column_means_variances", |c, a| {
+            let [means, ..] = &mut a.out;
+            let width = a.width;
+            reduce::column_means_variances(c, &a.x, width, 1, &mut means[..width], &mut a.columns)
+                .map(|()| T::zero())
+        }),
+        ("column_argmin", |c, a| {
+            let mut places = [0; 512];
+            reduce::column_argmin(c, &a.x, a.width, &mut places[..a.width])?;
+            Ok(T::from_f64(places.iter().enumerate().map(|(i, &p)| i as f64 * f64::from(p)).sum()))
+        }),
+        ("mean_variance_rows", |c, a| {
+            let rows = a.rows.len();
+            let means = &mut a.out[0][..rows];
+            reduce::mean_variance_rows(c, &a.x, a.width, 0, means, &mut a.rows).map(|()| T::zero())
+        }),
+        ("add_row", |c, a| {
+            reduce::add_row(c, &a.positive[..a.width], &mut a.out[0], a.width).map(|()| T::zero())
+        }),
+        ("glu", |c, a| {
+            // Half of the rows, of twice the width each.
+            let count = a.rows.len() / 2 * a.width;
+            activation::glu(c, &a.x[..2 * count], a.width, &mut a.out[0][..count]).map(|()| T::zero())
+        }),
+        ("glu_backward", |c, a| {
+            let count = a.rows.len() / 2 * a.width;
+            let (x, d) = (&a.x[..2 * count], &a.positive[..count]);
+            activation::glu_backward(c, x, a.width, d, &mut a.out[0][..2 * count]).map(|()| T::zero())
+        }),
+        ("uniform numbers", |c, a| Rng::new(1).fill_uniform(c, &mut a.out[0], -1.0, 1.0).map(|()| T::zero())),
+        ("normal numbers", |c, a| Rng::new(1).fill_normal(c, &mut a.out[0], 0.0, 1.0).map(|()| T::zero())),
+        ("truncated normal numbers", |c, a| {
+            Rng::new(1).fill_truncated_normal(c, &mut a.out[0], 0.0, 1.0, -2.0, 9.0).map(|()| T::zero())
+        }),
+        ("exponential numbers", |c, a| {
+            Rng::new(1).fill_exponential(c, &mut a.out[0], 2.0).map(|()| T::zero())
+        }),
+        ("dropout", |c, a| Rng::new(1).fill_dropout(c, &mut a.out[0], 0.8).map(|()| T::zero())),
         ("variance", |c, a| reduce::variance(c, &a.x, 1)),
         ("adam", |c, a| {
             let step = update::Adam::default().step(3)?;

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::element::Element;
 use crate::kernel::math::{Elementary, check_length};
+use crate::kernel::share::{self, Halves, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The number of outputs, if the input is rows of twice `width`.
@@ -37,7 +38,7 @@ fn check<T>(operation: &'static str, input: &[T], width: usize) -> Result<usize>
 pub fn glu<T: Element>(context: &Context, input: &[T], width: usize, output: &mut [T]) -> Result<()> {
     let expected = check("glu", input, width)?;
     check_length("glu", "output", expected, output.len())?;
-    T::run(context, Glu { input, width, output });
+    share::run::<T, _>(context, Glu { input: Twice(input), width, output });
     Ok(())
 }
 
@@ -55,15 +56,31 @@ pub fn glu_backward<T: Element>(
     let expected = check("glu_backward", input, width)?;
     check_length("glu_backward", "d_output", expected, d_output.len())?;
     check_length("glu_backward", "d_input", input.len(), d_input.len())?;
-    T::run(context, GluBackward { input, width, d_output, d_input });
+    let (input, d_input) = (Twice(input), Twice(d_input));
+    share::run::<T, _>(context, GluBackward { input, width, d_output, d_input });
     Ok(())
 }
 
+/// Two halves for each row of the output.
+pub struct Twice<H>(H);
+
+impl<H: Halves> Halves for Twice<H> {
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let (first, rest) = self.0.halves(2 * units);
+        (Self(first), Self(rest))
+    }
+}
+
 pub struct Glu<'a, T> {
-    input: &'a [T],
+    input: Twice<&'a [T]>,
     width: usize,
     output: &'a mut [T],
 }
+
+cut! { ['a, T] Glu<'a, T>: wide(width: output, input) per_unit() keep(width) }
 
 impl<T: Element> Kernel for Glu<'_, T> {
     type Output = ();
@@ -72,7 +89,7 @@ impl<T: Element> Kernel for Glu<'_, T> {
     fn run<S: Simd>(self, s: S) {
         let lanes = T::V::<S>::LANES;
         for (row, out) in
-            self.input.chunks_exact(2 * self.width).zip(self.output.chunks_exact_mut(self.width))
+            self.input.0.chunks_exact(2 * self.width).zip(self.output.chunks_exact_mut(self.width))
         {
             let (values, gates) = row.split_at(self.width);
             for ((a, b), y) in values.chunks(lanes).zip(gates.chunks(lanes)).zip(out.chunks_mut(lanes)) {
@@ -84,11 +101,13 @@ impl<T: Element> Kernel for Glu<'_, T> {
 }
 
 pub struct GluBackward<'a, T> {
-    input: &'a [T],
+    input: Twice<&'a [T]>,
     width: usize,
     d_output: &'a [T],
-    d_input: &'a mut [T],
+    d_input: Twice<&'a mut [T]>,
 }
+
+cut! { ['a, T] GluBackward<'a, T>: wide(width: d_output, input, d_input) per_unit() keep(width) }
 
 impl<T: Element> Kernel for GluBackward<'_, T> {
     type Output = ();
@@ -96,7 +115,8 @@ impl<T: Element> Kernel for GluBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let lanes = T::V::<S>::LANES;
-        let rows = self.input.chunks_exact(2 * self.width).zip(self.d_input.chunks_exact_mut(2 * self.width));
+        let double = 2 * self.width;
+        let rows = self.input.0.chunks_exact(double).zip(self.d_input.0.chunks_exact_mut(double));
         for ((row, d_row), d_out) in rows.zip(self.d_output.chunks_exact(self.width)) {
             let ((values, gates), (d_values, d_gates)) =
                 (row.split_at(self.width), d_row.split_at_mut(self.width));

@@ -3,8 +3,10 @@
 use super::{check_width, whole_rows};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::compiled::Compiled;
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, Binary};
+use crate::kernel::share::{self, Cut, Halves, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// What happens to a column's running value with the next row, of each of N matrices.
@@ -35,7 +37,7 @@ impl Part {
     }
 
     #[inline(always)]
-    fn column(self, at: usize) -> Self {
+    pub fn column(self, at: usize) -> Self {
         Self { first_column: self.first_column + at, ..self }
     }
 }
@@ -122,19 +124,59 @@ pub(super) fn load_of<T: Element, S: Simd, const B: usize>(s: S, row: &[T], k: u
     if B > 1 { T::V::<S>::load(s, part) } else { T::V::<S>::load_first(s, part) }
 }
 
-/// The folds of all columns of matrices (rows, `out.len()`). The caller has checked the lengths.
+/// Columns of N matrices, that go with an array of one entry per column.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a, T, const N: usize> {
+    pub inputs: [&'a [T]; N],
+    pub part: Part,
+}
+
+impl<'a, T, const N: usize> Columns<'a, T, N> {
+    /// All of matrices (rows, width).
+    pub fn whole(inputs: [&'a [T]; N], rows: usize, width: usize) -> Self {
+        Self { inputs, part: Part::whole(rows, width) }
+    }
+}
+
+impl<T, const N: usize> Halves for Columns<'_, T, N> {
+    fn bytes(&self) -> usize {
+        self.inputs.iter().map(|input| size_of_val(*input)).sum()
+    }
+    fn halves(self, units: usize) -> (Self, Self) {
+        let Self { inputs, part } = self;
+        (Self { inputs, part }, Self { inputs, part: part.column(units) })
+    }
+}
+
+/// The folds of the columns, one for each element of `out`. The caller has checked the lengths.
 pub(super) struct Folds<'a, T, O, const N: usize> {
     pub operation: O,
-    pub inputs: [&'a [T]; N],
-    pub rows: usize,
+    pub columns: Columns<'a, T, N>,
     pub out: &'a mut [T],
+}
+
+cut! { ['a, T, O: Copy, const N: usize] Folds<'a, T, O, N>: per_unit(out, columns) keep(operation) }
+
+/// Runs the folds of all columns, on threads where the matrices are large.
+pub(super) fn folds<'a, T, O, const N: usize>(
+    context: &Context,
+    operation: O,
+    inputs: [&'a [T]; N],
+    rows: usize,
+    out: &'a mut [T],
+) where
+    T: Element + Compiled<Folds<'a, T, O, N>>,
+    O: Fold<T, N> + Send,
+{
+    let columns = Columns::whole(inputs, rows, out.len());
+    share::run_columns::<T, _>(context, Folds { operation, columns, out });
 }
 
 impl<T: Element, O: Fold<T, N>, const N: usize> Kernel for Folds<'_, T, O, N> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        fold(s, self.operation, self.inputs, Part::whole(self.rows, self.out.len()), self.out);
+        fold(s, self.operation, self.columns.inputs, self.columns.part, self.out);
     }
 }
 
@@ -153,6 +195,20 @@ pub(crate) struct ColumnSums<'a, T> {
     pub first_column: usize,
     /// The sums.
     pub out: &'a mut [T],
+}
+
+impl<T> Cut for ColumnSums<'_, T> {
+    fn units(&self) -> usize {
+        self.out.len()
+    }
+    fn bytes(&self) -> usize {
+        self.rows.saturating_mul(size_of_val(self.out))
+    }
+    fn cut(self, units: usize) -> (Self, Self) {
+        let (first, rest) = self.out.split_at_mut(units);
+        let first_column = self.first_column + units;
+        (Self { out: first, ..self }, Self { out: rest, first_column, ..self })
+    }
 }
 
 impl<T: Element> Kernel for ColumnSums<'_, T> {
@@ -176,14 +232,17 @@ impl<T: Element> Binary<T> for Plus {
 
 pub(super) struct AddRow<'a, T> {
     bias: &'a [T],
+    width: usize,
     data: &'a mut [T],
 }
+
+cut! { ['a, T] AddRow<'a, T>: wide(width: data) per_unit() keep(bias, width) }
 
 impl<T: Element> Kernel for AddRow<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for row in self.data.chunks_exact_mut(self.bias.len()) {
+        for row in self.data.chunks_exact_mut(self.width) {
             loops::zip_in_place(s, Plus, row, self.bias);
         }
     }
@@ -201,6 +260,6 @@ pub fn add_row<T: Element>(context: &Context, bias: &[T], data: &mut [T], width:
         return Err(Error::shape("add_row", "bias", width, bias.len()));
     }
     whole_rows("add_row", "data", data.len(), width)?;
-    T::run(context, AddRow { bias, data });
+    share::run::<T, _>(context, AddRow { bias, width, data });
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The largest and the smallest element. NaN is beyond everything.
 
-use super::columns::{Fold, Folds};
+use super::columns::{Fold, folds};
 use super::rows::{Row, Rows, whole_by_chunks};
 use super::{SUM_CHUNK, check_by_column, check_by_row, check_some};
 use crate::context::Context;
@@ -230,7 +230,7 @@ pub fn min_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &
 /// [`Error::Shape`](crate::Error::Shape) if the lengths do not fit.
 pub fn column_max<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     let rows = check_by_column("column_max", input.len(), width, out.len(), 1)?;
-    T::run(context, Folds { operation: Largest, inputs: [input], rows, out });
+    folds(context, Largest, [input], rows, out);
     Ok(())
 }
 
@@ -243,6 +243,6 @@ pub fn column_max<T: Element>(context: &Context, input: &[T], width: usize, out:
 /// [`Error::Shape`](crate::Error::Shape) if the lengths do not fit.
 pub fn column_min<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     let rows = check_by_column("column_min", input.len(), width, out.len(), 1)?;
-    T::run(context, Folds { operation: Smallest, inputs: [input], rows, out });
+    folds(context, Smallest, [input], rows, out);
     Ok(())
 }

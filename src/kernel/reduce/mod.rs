@@ -24,7 +24,8 @@
 //! The error of a sum grows with the number of chunks and not with that of elements: a chunk of f32 has 64 additions
 //! one after the other, one of f64 128, so for f64 add 64 to the constants.
 //!
-//! Nothing here allocates. Sums, dot products, extremes, L1 and L-infinity norms of long slices, and rows, are shared by threads.
+//! Nothing here allocates. Long slices, rows and columns are shared by threads, but for the mean with the variance of a
+//! whole slice, an L2 norm of numbers whose squares leave the range, and columns of matrices narrower than 128.
 //! NaN gives NaN; as an extreme NaN is beyond everything, so the first one
 //! wins.
 
@@ -57,7 +58,7 @@ use extreme::{Largest, Smallest};
 use finite::FirstNonFinite;
 use moments::{ColumnMoments, RowMoments};
 use norm::{Absolute, ColumnEuclid, Euclid, Magnitude};
-use position::{ColumnPlaces, Place, RowPlaces};
+use position::{ColumnPlaces, RowPlaces};
 use rows::{RowPairs, Rows};
 use sum::{Dot, Mean, Squares, Sum};
 
@@ -145,8 +146,6 @@ compiled! {
     RowPairs<'a, Self, Dot>,
     RowPlaces<'a, Self, Largest>,
     RowPlaces<'a, Self, Smallest>,
-    Place<'a, Self, Largest>,
-    Place<'a, Self, Smallest>,
     RowMoments<'a, Self>,
     ColumnSums<'a, Self>,
     Folds<'a, Self, Mean, 1>,

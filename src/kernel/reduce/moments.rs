@@ -14,12 +14,13 @@
 //! A chunk of a slice or row is [`SUM_CHUNK`](super::SUM_CHUNK) elements and the chunks are combined in f64; a chunk
 //! of columns is [`ROW_CHUNK`](super::ROW_CHUNK) rows, combined lane by lane in the elements' own type.
 
-use super::columns::load_of;
+use super::columns::{Columns, load_of};
 use super::{ROW_CHUNK, SUM_CHUNK, check_by_column, check_by_row};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, Same};
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// How many elements, their mean less a pivot, and the sum of their squares about the mean.
@@ -106,6 +107,8 @@ pub(super) struct RowMoments<'a, T> {
     variances: &'a mut [T],
 }
 
+cut! { ['a, T] RowMoments<'a, T>: per_unit(variances, means) wide(width: input) keep(width, divisor) }
+
 impl<T: Element> Kernel for RowMoments<'_, T> {
     type Output = ();
     #[inline(always)]
@@ -122,19 +125,21 @@ impl<T: Element> Kernel for RowMoments<'_, T> {
 }
 
 pub(super) struct ColumnMoments<'a, T> {
-    input: &'a [T],
-    rows: usize,
+    columns: Columns<'a, T, 1>,
     divisor: f64,
     means: Option<&'a mut [T]>,
     variances: &'a mut [T],
 }
+
+cut! { ['a, T] ColumnMoments<'a, T>: per_unit(variances, columns, means) keep(divisor) }
 
 impl<T: Element> Kernel for ColumnMoments<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let lanes = T::V::<S>::LANES;
-        let Self { input, rows, divisor, mut means, variances } = self;
+        let Self { columns: Columns { inputs: [input], part }, divisor, mut means, variances } = self;
+        let (input, rows, stride) = (&input[part.first_column..], part.rows, part.row_stride);
         let width = variances.len();
         let divisor = T::V::<S>::splat(s, T::from_f64(divisor));
         let mut at = 0;
@@ -143,9 +148,9 @@ impl<T: Element> Kernel for ColumnMoments<'_, T> {
             let count = if wide { 4 * lanes } else { lanes.min(width - at) };
             let mut block = [[T::V::<S>::splat(s, T::zero()); 2]; 4];
             if wide {
-                block = column_block::<T, S, 4>(s, &input[at..], rows, width, count);
+                block = column_block::<T, S, 4>(s, &input[at..], rows, stride, count);
             } else {
-                [block[0]] = column_block::<T, S, 1>(s, &input[at..], rows, width, count);
+                [block[0]] = column_block::<T, S, 1>(s, &input[at..], rows, stride, count);
             }
             for (k, [mean, squares]) in block.into_iter().take(count.div_ceil(lanes)).enumerate() {
                 let range = at + k * lanes..at + count.min((k + 1) * lanes);
@@ -291,7 +296,7 @@ pub fn mean_variance_rows<T: Element>(
     if means.len() != variances.len() {
         return Err(Error::shape("mean_variance_rows", "means", variances.len(), means.len()));
     }
-    T::run(context, RowMoments { input, width, divisor, means: Some(means), variances });
+    share::run::<T, _>(context, RowMoments { input, width, divisor, means: Some(means), variances });
     Ok(())
 }
 
@@ -310,7 +315,7 @@ pub fn variance_rows<T: Element>(
 ) -> Result<()> {
     check_by_row("variance_rows", input.len(), width, out.len())?;
     let divisor = divisor("variance_rows", "width", width, correction)?;
-    T::run(context, RowMoments { input, width, divisor, means: None, variances: out });
+    share::run::<T, _>(context, RowMoments { input, width, divisor, means: None, variances: out });
     Ok(())
 }
 
@@ -335,7 +340,8 @@ pub fn column_means_variances<T: Element>(
     if means.len() != width {
         return Err(Error::shape("column_means_variances", "means", width, means.len()));
     }
-    T::run(context, ColumnMoments { input, rows, divisor, means: Some(means), variances });
+    let (columns, means) = (Columns::whole([input], rows, width), Some(means));
+    share::run_columns::<T, _>(context, ColumnMoments { columns, divisor, means, variances });
     Ok(())
 }
 
@@ -355,6 +361,7 @@ pub fn column_variances<T: Element>(
 ) -> Result<()> {
     let rows = check_by_column("column_variances", input.len(), width, out.len(), 0)?;
     let divisor = divisor("column_variances", "the number of rows", rows, correction)?;
-    T::run(context, ColumnMoments { input, rows, divisor, means: None, variances: out });
+    let columns = Columns::whole([input], rows, width);
+    share::run_columns::<T, _>(context, ColumnMoments { columns, divisor, means: None, variances: out });
     Ok(())
 }

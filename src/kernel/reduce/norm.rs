@@ -1,15 +1,15 @@
 //! Norms: L1, L2 without overflow or underflow, L-infinity.
 
-use super::columns::{Fold, Folds, Part, fold};
+use super::columns::{Columns, Fold, Part, fold, folds};
 use super::extreme::{Largest, Order};
 use super::rows::{Row, Rows, whole, whole_by_chunks};
-use super::sum::{chunked, products};
+use super::sum::{chunked, products, sum_squares};
 use super::{SUM_CHUNK, check_by_column, check_by_row};
 use crate::context::Context;
 use crate::error::Result;
 use crate::kernel::element::Element;
 use crate::kernel::loops::{self, MaskOf, Unary};
-use crate::kernel::share;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Bits, Kernel, Mask, Simd, Vector};
 
 /// The length of a vector, in one of three senses.
@@ -116,10 +116,21 @@ impl<T: Element> Unary<T> for ScaledSquare<T> {
     }
 }
 
+/// A sum of `count` squares that is less lost something.
+#[inline(always)]
+fn least<T: Element>(count: usize) -> T {
+    T::from_f64(count as f64) * T::min_positive_value()
+}
+
+/// A sum of `count` squares that lost nothing that counts: the opposite of [`is_lost`].
+fn is_safe<T: Element>(squares: T, count: usize) -> bool {
+    squares >= least(count) && squares < T::infinity()
+}
+
 /// A sum of `count` squares that lost something: it is too small or infinite, not NaN.
 #[inline(always)]
 fn is_lost<T: Element, S: Simd>(s: S, squares: T::V<S>, count: usize) -> MaskOf<T, S> {
-    let least = T::from_f64(count as f64) * T::min_positive_value();
+    let least = least(count);
     let (least, infinity) = (T::V::<S>::splat(s, least), T::V::<S>::splat(s, T::infinity()));
     least.greater(squares).or(squares.equal(infinity))
 }
@@ -165,27 +176,28 @@ impl<T: Element> Fold<T, 1> for Square {
 }
 
 pub(super) struct ColumnEuclid<'a, T> {
-    input: &'a [T],
-    rows: usize,
+    columns: Columns<'a, T, 1>,
     out: &'a mut [T],
 }
+
+cut! { ['a, T] ColumnEuclid<'a, T>: per_unit(out, columns) keep() }
 
 impl<T: Element> Kernel for ColumnEuclid<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let lanes = T::V::<S>::LANES;
-        let Self { input, rows, out } = self;
+        let Self { columns: Columns { inputs, part }, out } = self;
         let width = out.len();
-        fold(s, Square, [input], Part::whole(rows, width), out);
+        fold(s, Square, inputs, part, out);
         let mut at = 0;
         while at < width {
             let count = lanes.min(width - at);
             let squares = T::V::<S>::load_first(s, &out[at..at + count]);
-            let lost = is_lost::<T, S>(s, squares, rows).and(loops::first_lanes::<T, S>(s, count));
+            let lost = is_lost::<T, S>(s, squares, part.rows).and(loops::first_lanes::<T, S>(s, count));
             let mut norms = squares.sqrt();
             if lost.any() {
-                norms = scaled_columns::<T, S>(s, input, rows, width, at, count).select(lost, norms);
+                norms = scaled_columns::<T, S>(s, inputs[0], part.column(at), count).select(lost, norms);
             }
             norms.store_first(&mut out[at..at + count]);
             at += count;
@@ -193,26 +205,20 @@ impl<T: Element> Kernel for ColumnEuclid<'_, T> {
     }
 }
 
-/// The norms of `count` columns from `at` on, at most a vector, by way of scaled squares.
+/// The norms of the part's first `count` columns, at most a vector, by way of scaled squares.
 #[inline(always)]
-fn scaled_columns<T: Element, S: Simd>(
-    s: S,
-    input: &[T],
-    rows: usize,
-    width: usize,
-    at: usize,
-    count: usize,
-) -> T::V<S> {
+fn scaled_columns<T: Element, S: Simd>(s: S, input: &[T], part: Part, count: usize) -> T::V<S> {
+    let Part { rows, row_stride, first_column: at } = part;
     let zero = T::V::<S>::splat(s, T::zero());
     let mut largest = zero;
-    for row in input.chunks_exact(width).take(rows) {
+    for row in input.chunks_exact(row_stride).take(rows) {
         let x = T::V::<S>::load_first(s, &row[at..at + count]);
         largest = Fold::<T, 1>::step(Magnitude, s, largest, [x]);
     }
     let power = power::<T, S>(s, largest);
     let scale = T::V::<S>::splat(s, T::one()) / power;
     let mut sum = zero;
-    for row in input.chunks_exact(width).take(rows) {
+    for row in input.chunks_exact(row_stride).take(rows) {
         let x = T::V::<S>::load_first(s, &row[at..at + count]) * scale;
         sum = x.mul_add(x, sum);
     }
@@ -231,7 +237,15 @@ fn scaled_columns<T: Element, S: Simd>(
 pub fn norm<T: Element>(context: &Context, norm: Norm, x: &[T]) -> T {
     match norm {
         Norm::L1 => whole_by_chunks(context, Absolute, x, |sum, part| sum + part),
-        Norm::L2 => whole(context, Euclid, x),
+        Norm::L2 => {
+            if share::is_long(x) {
+                let squares = sum_squares(context, x);
+                if squares.is_nan() || is_safe(squares, x.len()) {
+                    return squares.sqrt();
+                }
+            }
+            whole(context, Euclid, x)
+        }
         Norm::Infinity => {
             whole_by_chunks(context, Magnitude, x, |most, x| if x > most || x.is_nan() { x } else { most })
         }
@@ -277,9 +291,12 @@ pub fn column_norms<T: Element>(
 ) -> Result<()> {
     let rows = check_by_column("column_norms", input.len(), width, out.len(), 0)?;
     match norm {
-        Norm::L1 => T::run(context, Folds { operation: Absolute, inputs: [input], rows, out }),
-        Norm::L2 => T::run(context, ColumnEuclid { input, rows, out }),
-        Norm::Infinity => T::run(context, Folds { operation: Magnitude, inputs: [input], rows, out }),
+        Norm::L1 => folds(context, Absolute, [input], rows, out),
+        Norm::L2 => {
+            let columns = Columns::whole([input], rows, width);
+            share::run_columns::<T, _>(context, ColumnEuclid { columns, out });
+        }
+        Norm::Infinity => folds(context, Magnitude, [input], rows, out),
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Where the largest and the smallest element stand.
 
-use super::columns::load_of;
+use super::columns::{Columns, load_of};
 use super::extreme::{Largest, Order, Smallest, best};
 use super::{SUM_CHUNK, check_by_column, check_by_row, check_some, check_width};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::compiled::Compiled;
 use crate::kernel::element::Element;
 use crate::kernel::loops::MaskOf;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Bits, Kernel, Mask, Simd, Vector};
 
 /// The index of the first NaN if there is one, else of the first of the best elements.
@@ -44,22 +46,14 @@ fn first_hit<T: Element, S: Simd>(s: S, x: &[T], value: T, nan: bool) -> usize {
     at + x[at..].iter().position(hit).unwrap_or(0)
 }
 
-pub(super) struct Place<'a, T, O>(O, &'a [T]);
-
-impl<T: Element, O: Order<T>> Kernel for Place<'_, T, O> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> usize {
-        place(s, self.0, self.1)
-    }
-}
-
 pub(super) struct RowPlaces<'a, T, O> {
     order: O,
     input: &'a [T],
     width: usize,
     out: &'a mut [u32],
 }
+
+cut! { ['a, T, O: Copy] RowPlaces<'a, T, O>: per_unit(out) wide(width: input) keep(order, width) }
 
 impl<T: Element, O: Order<T>> Kernel for RowPlaces<'_, T, O> {
     type Output = ();
@@ -73,26 +67,28 @@ impl<T: Element, O: Order<T>> Kernel for RowPlaces<'_, T, O> {
 
 pub(super) struct ColumnPlaces<'a, T, O> {
     order: O,
-    input: &'a [T],
-    rows: usize,
+    columns: Columns<'a, T, 1>,
     out: &'a mut [u32],
 }
+
+cut! { ['a, T, O: Copy] ColumnPlaces<'a, T, O>: per_unit(out, columns) keep(order) }
 
 impl<T: Element, O: Order<T>> Kernel for ColumnPlaces<'_, T, O> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let lanes = T::V::<S>::LANES;
-        let Self { order, input, rows, out } = self;
+        let Self { order, columns: Columns { inputs: [input], part }, out } = self;
+        let (input, rows, stride) = (&input[part.first_column..], part.rows, part.row_stride);
         let width = out.len();
         let mut at = 0;
         while at + 4 * lanes <= width {
-            place_block::<T, S, O, 4>(s, order, &input[at..], rows, width, 4 * lanes, &mut out[at..]);
+            place_block::<T, S, O, 4>(s, order, &input[at..], rows, stride, 4 * lanes, &mut out[at..]);
             at += 4 * lanes;
         }
         while at < width {
             let count = lanes.min(width - at);
-            place_block::<T, S, O, 1>(s, order, &input[at..], rows, width, count, &mut out[at..]);
+            place_block::<T, S, O, 1>(s, order, &input[at..], rows, stride, count, &mut out[at..]);
             at += count;
         }
     }
@@ -142,6 +138,38 @@ fn place_block<T: Element, S: Simd, O: Order<T>, const B: usize>(
     }
 }
 
+/// The place in all of `x`, by way of those in parts whose length depends on nothing, in order: the first of the best ones
+/// is the first there, and the first NaN too.
+fn whole_place<T, O>(context: &Context, order: O, x: &[T]) -> usize
+where
+    T: Element + for<'a> Compiled<RowPlaces<'a, T, O>>,
+    O: Order<T> + Send,
+{
+    const PART: usize = 4 * SUM_CHUNK;
+    const MOST: usize = 256;
+    let mut places = [0; MOST];
+    let mut found = 0;
+    let mut at = 0;
+    while at < x.len() {
+        // Whole parts, or the last and shorter one.
+        let count = ((x.len() - at) / PART).min(MOST);
+        let (count, width) = if count > 0 { (count, PART) } else { (1, x.len() - at) };
+        let (input, out) = (&x[at..at + count * width], &mut places[..count]);
+        share::run::<T, _>(context, RowPlaces { order, input, width, out });
+        for (i, &place) in places[..count].iter().enumerate() {
+            let place = at + i * width + place as usize;
+            if x[found].is_nan() {
+                return found;
+            }
+            if x[place].is_nan() || order.is_better(x[place], x[found]) {
+                found = place;
+            }
+        }
+        at += count * width;
+    }
+    found
+}
+
 /// An index of this dimension fits in `u32`.
 fn check_index(operation: &'static str, what: &'static str, length: usize) -> Result<()> {
     if u32::try_from(length).is_err() {
@@ -169,7 +197,7 @@ fn check_column_places(operation: &'static str, length: usize, width: usize, out
 /// [`Error::Argument`] if there are no elements.
 pub fn argmax<T: Element>(context: &Context, x: &[T]) -> Result<usize> {
     check_some("argmax", x.len())?;
-    Ok(T::run(context, Place(Largest, x)))
+    Ok(whole_place(context, Largest, x))
 }
 
 /// The index of the smallest element: the first of equal ones. NaN counts as the smallest, as in NumPy and PyTorch:
@@ -179,7 +207,7 @@ pub fn argmax<T: Element>(context: &Context, x: &[T]) -> Result<usize> {
 /// [`Error::Argument`] if there are no elements.
 pub fn argmin<T: Element>(context: &Context, x: &[T]) -> Result<usize> {
     check_some("argmin", x.len())?;
-    Ok(T::run(context, Place(Smallest, x)))
+    Ok(whole_place(context, Smallest, x))
 }
 
 /// The index of the largest element of each row: the first of equal ones. NaN counts as the largest, as in NumPy
@@ -199,7 +227,7 @@ pub fn argmin<T: Element>(context: &Context, x: &[T]) -> Result<usize> {
 /// ```
 pub fn argmax_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [u32]) -> Result<()> {
     check_row_places("argmax_rows", input.len(), width, out.len())?;
-    T::run(context, RowPlaces { order: Largest, input, width, out });
+    share::run::<T, _>(context, RowPlaces { order: Largest, input, width, out });
     Ok(())
 }
 
@@ -211,7 +239,7 @@ pub fn argmax_rows<T: Element>(context: &Context, input: &[T], width: usize, out
 /// [`Error::Argument`] if `width` is 0 or above `u32::MAX`; [`Error::Shape`] if the lengths do not fit.
 pub fn argmin_rows<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [u32]) -> Result<()> {
     check_row_places("argmin_rows", input.len(), width, out.len())?;
-    T::run(context, RowPlaces { order: Smallest, input, width, out });
+    share::run::<T, _>(context, RowPlaces { order: Smallest, input, width, out });
     Ok(())
 }
 
@@ -229,7 +257,8 @@ pub fn column_argmax<T: Element>(
     out: &mut [u32],
 ) -> Result<()> {
     let rows = check_column_places("column_argmax", input.len(), width, out.len())?;
-    T::run(context, ColumnPlaces { order: Largest, input, rows, out });
+    let columns = Columns::whole([input], rows, width);
+    share::run_columns::<T, _>(context, ColumnPlaces { order: Largest, columns, out });
     Ok(())
 }
 
@@ -247,6 +276,7 @@ pub fn column_argmin<T: Element>(
     out: &mut [u32],
 ) -> Result<()> {
     let rows = check_column_places("column_argmin", input.len(), width, out.len())?;
-    T::run(context, ColumnPlaces { order: Smallest, input, rows, out });
+    let columns = Columns::whole([input], rows, width);
+    share::run_columns::<T, _>(context, ColumnPlaces { order: Smallest, columns, out });
     Ok(())
 }

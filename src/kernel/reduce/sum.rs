@@ -1,6 +1,6 @@
 //! Sums, means and dot products.
 
-use super::columns::{ColumnSums, Fold, Folds};
+use super::columns::{ColumnSums, Fold, folds};
 use super::rows::{Row, RowPair, RowPairs, Rows, chunks, whole_by_chunks};
 use super::{SUM_CHUNK, check_by_column, check_by_row, check_rows, check_some, check_width};
 use crate::context::Context;
@@ -190,7 +190,7 @@ pub fn mean_rows<T: Element>(context: &Context, input: &[T], width: usize, out: 
 /// [`Error::Argument`] if `width` is 0; [`Error::Shape`] if the lengths do not fit.
 pub fn column_sums<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     let rows = check_by_column("column_sums", input.len(), width, out.len(), 0)?;
-    T::run(context, ColumnSums { input, rows, row_stride: width, first_column: 0, out });
+    share::run_columns::<T, _>(context, ColumnSums { input, rows, row_stride: width, first_column: 0, out });
     Ok(())
 }
 
@@ -203,7 +203,7 @@ pub fn column_sums<T: Element>(context: &Context, input: &[T], width: usize, out
 /// [`Error::Argument`] if `width` is 0 or there are no rows; [`Error::Shape`] if the lengths do not fit.
 pub fn column_means<T: Element>(context: &Context, input: &[T], width: usize, out: &mut [T]) -> Result<()> {
     let rows = check_by_column("column_means", input.len(), width, out.len(), 1)?;
-    T::run(context, Folds { operation: Mean, inputs: [input], rows, out });
+    folds(context, Mean, [input], rows, out);
     Ok(())
 }
 
@@ -269,6 +269,6 @@ pub fn column_dots<T: Element>(
     if b.len() != a.len() {
         return Err(Error::shape("column_dots", "b", format_args!("{} elements, as in a", a.len()), b.len()));
     }
-    T::run(context, Folds { operation: Dot, inputs: [a, b], rows, out });
+    folds(context, Dot, [a, b], rows, out);
     Ok(())
 }
