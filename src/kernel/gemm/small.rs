@@ -1,4 +1,6 @@
-//! Few rows times a B that is larger than the caches: bound by memory, so B is read once, row by row.
+//! Small in one of two ways: few rows times a large B ([`run_strip`]), or few elements altogether ([`Direct`]).
+//!
+//! Few rows times a B that is larger than the caches are bound by memory, so B is read once, row by row.
 //!
 //! ```text
 //! task = some columns of C, in strips whose sums stay in L1
