@@ -22,7 +22,7 @@ use super::epilogue::{Area, apply, finish, give};
 use super::microkernel::{Ahead, Tiles, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
 use super::plan::{Plan, Shape, Source, at};
-use super::small::{Strip, run_strip, strip_cols};
+use super::small::{Direct, Strip, is_direct, run_strip, strip_cols};
 use super::view::{Layout, MatMut, MatRef};
 use super::workspace::with_workspace;
 use crate::context::Context;
@@ -115,6 +115,7 @@ struct Task<'a, T> {
 
 compiled! {
     Task<'a, Self>,
+    Direct<'a, Self>,
 }
 
 impl<T: Element> Kernel for Task<'_, T> {
@@ -209,7 +210,7 @@ unsafe fn stream<T: Element, S: Simd>(
             unsafe { run_strip(s, strip) };
         }
         // SAFETY: the area lies within C, and so do its bias and what was saved within theirs.
-        unsafe { finish(s, plan, o, area, c) };
+        unsafe { finish(s, plan.swapped, o, area, c) };
     }
 }
 
@@ -407,12 +408,12 @@ impl<T: Element> Block<'_, T> {
                 }
                 copied.put_back(s);
                 if last && !in_copy {
-                    finish(s, plan, o, area, c);
+                    finish(s, plan.swapped, o, area, c);
                 } else if let Some(function) = o.tile_function.filter(|_| last) {
-                    give(function, plan, o, area, c);
+                    give(function, plan.swapped, o, area, c);
                 }
             } else if last {
-                finish(s, plan, o, area, c);
+                finish(s, plan.swapped, o, area, c);
             }
         }
     }
@@ -526,33 +527,39 @@ pub(crate) fn product<T: Element>(
     {
         return Err(Error::shape("gemm", "saved matrix of the derivative", "contiguous columns", layout));
     }
+    let c_pointer = c.pointer();
+    let operands = |workspace| Operands {
+        a: a.pointer(),
+        a_row_stride: a_layout.row_stride,
+        a_col_stride: a_layout.col_stride,
+        b: b_pointer,
+        b_row_stride: b_layout.row_stride,
+        b_col_stride: b_layout.col_stride,
+        c: c_pointer,
+        c_row_stride: c_layout.row_stride,
+        c_col_stride: c_layout.col_stride,
+        alpha,
+        beta,
+        bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
+        activation: epilogue.activation,
+        derivative: saved.map_or(Activation::Identity, |(activation, ..)| activation),
+        saved: saved.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
+        saved_row_stride: saved.map_or(0, |(.., layout)| layout.row_stride),
+        tile_function: epilogue.tile_function,
+        workspace,
+    };
+    if width == 1 && !packed && blocking.is_none() && is_direct::<T>(a_layout, b_layout, c_layout) {
+        let operands = operands(std::ptr::null_mut());
+        T::run(context, Direct { operands: &operands, m: c_layout.rows, n: c_layout.cols, k: a_layout.cols });
+        return Ok(());
+    }
     let by_column = epilogue.bias.is_some() || saved.is_some();
     let shape = Shape { a: a_layout, b: b_layout, c: c_layout, packed, by_column };
     let plan = Plan::new::<T>(context, &shape, width, blocking);
     // As many members as can have something to do.
     let width = width.min(plan.tasks().max(1));
-    let c = c.pointer();
     with_workspace(plan.workspace_len() * width, |workspace: *mut T| {
-        let operands = Operands {
-            a: a.pointer(),
-            a_row_stride: a_layout.row_stride,
-            a_col_stride: a_layout.col_stride,
-            b: b_pointer,
-            b_row_stride: b_layout.row_stride,
-            b_col_stride: b_layout.col_stride,
-            c,
-            c_row_stride: c_layout.row_stride,
-            c_col_stride: c_layout.col_stride,
-            alpha,
-            beta,
-            bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
-            activation: epilogue.activation,
-            derivative: saved.map_or(Activation::Identity, |(activation, ..)| activation),
-            saved: saved.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
-            saved_row_stride: saved.map_or(0, |(.., layout)| layout.row_stride),
-            tile_function: epilogue.tile_function,
-            workspace,
-        };
+        let operands = operands(workspace);
         let task = |index, member| {
             // SAFETY: plan and operands come from checked views that are borrowed until here; every task runs once,
             // and each thread has a member number of its own.

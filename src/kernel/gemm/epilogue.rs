@@ -4,7 +4,7 @@
 //! over slices. Which activation it is is asked once, outside of them.
 
 use super::driver::{Operands, TileFunction};
-use super::plan::{Plan, at};
+use super::plan::at;
 use super::view::{Layout, MatMut};
 use crate::kernel::activation::curve::Curve;
 use crate::kernel::activation::{Activation, Visitor};
@@ -28,20 +28,21 @@ impl<T> Operands<'_, T> {
     }
 }
 
-/// What follows the last chunk of `area`, where its columns in C, as computed, are C's own: epilogue, tile function.
+/// What follows the last chunk of `area`, where its columns in C, as computed, are C's own (or, `swapped`, its rows):
+/// epilogue, tile function.
 ///
 /// # Safety
-/// As [`Plan::run`].
+/// As [`Plan::run`](super::plan::Plan::run).
 #[inline(always)]
 pub(super) unsafe fn finish<T: Element, S: Simd>(
     s: S,
-    plan: &Plan,
+    swapped: bool,
     o: &Operands<'_, T>,
     area: Area,
     c: *mut T,
 ) {
     // The transpose of what C shows has one row of it, or many in one column.
-    let turned = plan.swapped && (o.c_row_stride == 1 || plan.m == 1);
+    let turned = swapped && (o.c_row_stride == 1 || area.rows == 1);
     // SAFETY: passed on.
     unsafe {
         if o.has_epilogue() {
@@ -53,7 +54,7 @@ pub(super) unsafe fn finish<T: Element, S: Simd>(
             }
         }
         if let Some(function) = o.tile_function {
-            give(function, plan, o, area, c);
+            give(function, swapped, o, area, c);
         }
     }
 }
@@ -61,7 +62,7 @@ pub(super) unsafe fn finish<T: Element, S: Simd>(
 /// The epilogue of `area`, in C's own rows and columns, that stands at `c`.
 ///
 /// # Safety
-/// As [`Plan::run`].
+/// As [`Plan::run`](super::plan::Plan::run).
 #[inline(always)]
 pub(super) unsafe fn apply<T: Element, S: Simd>(
     s: S,
@@ -104,11 +105,11 @@ pub(super) unsafe fn apply<T: Element, S: Simd>(
 /// Gives a finished part of C to the caller's function, in C's own rows and columns.
 ///
 /// # Safety
-/// As [`Plan::run`].
+/// As [`Plan::run`](super::plan::Plan::run).
 #[inline(never)]
 pub(super) unsafe fn give<T: Element>(
     function: &TileFunction<'_, T>,
-    plan: &Plan,
+    swapped: bool,
     o: &Operands<'_, T>,
     area: Area,
     c: *mut T,
@@ -116,7 +117,7 @@ pub(super) unsafe fn give<T: Element>(
     let layout =
         Layout { rows: area.rows, cols: area.cols, row_stride: o.c_row_stride, col_stride: o.c_col_stride };
     let (row, col, layout) =
-        if plan.swapped { (area.col, area.row, layout.transposed()) } else { (area.row, area.col, layout) };
+        if swapped { (area.col, area.row, layout.transposed()) } else { (area.row, area.col, layout) };
     // SAFETY: the area lies within C, whose elements are distinct, and belongs to this task alone.
     function(row, col, unsafe { MatMut::from_raw(c, layout) });
 }

@@ -146,12 +146,14 @@ impl Plan {
             return false;
         }
         // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: a vector for each row, against
-        // one for each column and LANES rows, besides what turning A takes (measured: about 50 for 16 x 16) and what
-        // is left of writing the transposed tiles.
+        // one for each column and LANES rows, besides what turning A takes (measured on Zen 4: 50 for 16 x 16, and as much again of
+        // writing and reading the panel) and what is left of writing the transposed tiles. Rows of A that are multiples of
+        // 4 KiB apart share a set of L1, which has no room for a tile's: turning reads each line of them once.
         let turned = if a.row_stride == 1 {
             0.0
         } else if a.col_stride == 1 {
-            3.2
+            let crowded = a.row_stride.unsigned_abs().is_multiple_of(64 * lanes);
+            if crowded { 3.2 } else { 7.0 }
         } else {
             16.0
         };

@@ -275,7 +275,9 @@ fn thin_products_are_turned() {
             Shape { a: layout(m, k, a), b: layout(k, n, b), c: layout(m, n, c), packed: false, by_column };
         Plan::new::<f32>(&context, &shape, 1, None).is_swapped()
     };
-    assert!(swaps((128, 10, 512), 0, 0, 0, true), "the last layer of a classifier");
+    assert!(!swaps((128, 10, 512), 0, 0, 0, true), "the last layer of a classifier: turning A takes longer");
+    assert!(swaps((128, 10, 1024), 0, 0, 0, true), "unless its rows crowd into one set of L1");
+    assert!(swaps((128, 4, 512), 0, 0, 0, true), "or the lanes would be idle");
     assert!(swaps((512, 10, 128), 1, 0, 0, true), "and its gradient by the weights");
     assert!(swaps((512, 1, 512), 0, 0, 0, false), "a matrix times a vector");
     assert!(!swaps((8, 10, 512), 0, 0, 0, true), "no more rows than columns");
