@@ -147,9 +147,8 @@ fn classes(data: &Dataset) -> usize {
 fn build(options: &Options, context: Context, train: &Dataset) -> gemmule::Result<Model<f32>> {
     let mut net = Sequential::new();
     let mut inputs = train.features();
-    // He for ReLU, Glorot for the rest; a last layer of zeros begins with all classes equally likely, which makes the
-    // result depend less on the seed.
-    let init = if options.activation == Activation::Relu { Init::HeNormal } else { Init::GlorotNormal };
+    // Glorot, as Keras begins; a last layer of zeros begins with all classes equally likely.
+    let init = Init::GlorotUniform;
     for &width in &options.hidden.0 {
         let dense = Dense::new(inputs, width).weight_init(init).bias_init(Init::Zeros);
         net = net.with(dense).with(options.activation);
