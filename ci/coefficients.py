@@ -213,11 +213,12 @@ def near_pieces(name, target, terms, limit, square, linear, odd=False, place=0.5
 
 
 def reciprocals():
-    """For ln: 16 reciprocals whose logarithms, but for a factor that makes ln 2 a multiple of 2^-15, are almost such."""
+    """For ln: 16 reciprocals whose logarithms, but for a factor that makes ln 2 a multiple of 2^-15, are almost such. Those
+    of the first two and the last two are 1 and 1/2: no logarithm near zero is a difference."""
     high = mpf(int(log(2) * 2**15)) / 2**15
     factor = log(mpf(2)) / high
-    values, logarithms = [1.0], [0.0]
-    for k in range(1, 15):
+    values, logarithms = [1.0, 1.0], [0.0, 0.0]
+    for k in range(2, 14):
         centre, best = int(mp.nint(log(1 + mpf(2 * k + 1) / 32) * 2**15)), None
         for distance in range(60):
             for sign in (1, -1):
@@ -230,8 +231,8 @@ def reciprocals():
                 break
         values.append(best[1])
         logarithms.append(best[2])
-    table("RECIPROCAL", values + [0.5])
-    table("LOGARITHM", logarithms + [high])
+    table("RECIPROCAL", values + [0.5, 0.5])
+    table("LOGARITHM", logarithms + [high, high])
     print(f"const REST: f32 = {to_f32(factor - 1)!r};")
 
 
@@ -299,8 +300,8 @@ def main():
 
     # ln: ln(1 + r) = r + r^2 q(r)
     reciprocals()
-    low, high = -mpf(1) / 32, mpf(1) / 16
-    show("LN", *rounded(lambda r: (log1p(r) - r) / r**2, lambda r: abs(r**2 / log1p(r)), 4, low, high, SMALL))
+    low, high = -mpf(1) / 16, mpf(1) / 8
+    show("LN", *rounded(lambda r: (log1p(r) - r) / r**2, lambda r: abs(r**2 / log1p(r)), 5, low, high, SMALL))
 
     # pow: log2(1 + r) = r p(r) in f64, 2^f = 1 + f p(f)
     exact_reciprocals()

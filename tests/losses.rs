@@ -139,6 +139,6 @@ fn same_bits<T: Element>() -> u64 {
 fn bits_depend_on_the_row_alone_and_are_the_committed_ones() {
     let got = (same_bits::<f32>(), same_bits::<f64>());
     if contexts().iter().any(|context| context.isa().has_fma()) {
-        assert_eq!(got, (0xea01_4ce7_cecf_0751, 0x7a4c_0ed8_0b44_20f8), "({:#018x}, {:#018x})", got.0, got.1);
+        assert_eq!(got, (0x7404_9085_478d_3343, 0x7a4c_0ed8_0b44_20f8), "({:#018x}, {:#018x})", got.0, got.1);
     }
 }

@@ -21,7 +21,7 @@ accuracy! {
     "identity_derivative", 0.00, 0.00;
     "exponential", 0.92, 0.92;
     "exponential_derivative", 0.00, 0.00;
-    "sigmoid", 1.10, 1.45;
+    "sigmoid", 1.20, 1.45;
     "sigmoid_derivative", 0.51, 2.01;
     "tanh", 1.10, 1.12;
     "tanh_derivative", 0.51, 1.01;
@@ -47,7 +47,7 @@ accuracy! {
     "hard_swish_derivative", 0.70, 0.70;
     "silu", 1.64, 1.70;
     "silu_derivative", 1.50, 1.50;
-    "gelu", 1.95, 2.00;
+    "gelu", 1.95, 2.30;
     "gelu_derivative", 1.45, 1.90;
     "gelu_tanh", 1.64, 1.64;
     "gelu_tanh_derivative", 1.50, 1.60;
