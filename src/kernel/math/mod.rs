@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`exp`] | `2^(k/8) (1 + p(r))`: eight powers, degree 3, an exact scaling |
 //! | [`exp_m1`] | `2^n p(r) + (2^n - 1)`, degree 6 |
-//! | [`ln`] | `e ln 2 - ln c + ln(1 + r)` for one of 16 constants c, degree 5 |
+//! | [`ln`] | `e ln 2 - ln c + ln(1 + r)` for one of 16 constants c, degree 6 |
 //! | [`ln_1p`] | `n ln 2 + f + f^2 q(f)`, degree 11; what rounding 1 + x loses is carried along |
 //! | [`sigmoid`] | one of 16 polynomials of degree 6, from 13.75 on `2^n / (2^n + 1 + p(-r))`: no cancellation for either sign |
 //! | [`tanh`], [`erf`] | one of 16 polynomials of degree 5 |
