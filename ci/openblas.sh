@@ -7,7 +7,7 @@ source ci/lib.sh
 
 [[ $(cc -print-file-name=libopenblas.so) == /* ]] || fail "libopenblas.so is missing: run ci/install.sh"
 
-# Half the time to compile, and the hashes of `same_bits` must not depend on it.
+# Less to compile, and the hashes of `same_bits` must not depend on it.
 export CARGO_PROFILE_TEST_OPT_LEVEL=1
 
 # program TEST ARGUMENT...: builds an integration test and prints where it is. The linker's arguments are for this binary
