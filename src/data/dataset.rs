@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::engine::{BatchSource, TargetKind};
 use crate::error::{Error, Result};
-use crate::kernel::{Element, convert, reduce};
+use crate::kernel::{Element, ahead, convert, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::shape::{self, Times};
 use std::any::Any;
@@ -284,16 +284,16 @@ impl<T: Element> BatchSource<T> for Dataset {
 
     fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]) {
         self.check_gather("gather_features", indices, self.features, out.len());
-        let rows = indices.iter().map(|&sample| self.feature_rows.range(sample, self.features));
+        let row = |at: usize| self.feature_rows.range(indices[at], self.features);
         match &self.storage {
             Features::Bytes { bytes, scale, offset } => {
                 let (scale, offset) = (T::from_f64(*scale), T::from_f64(*offset));
-                for (row, out) in rows.zip(out.chunks_exact_mut(self.features)) {
-                    convert::bytes_to_floats(context, &bytes[row], scale, offset, out)
-                        .expect("the lengths were checked");
-                }
+                let ask = |at| ahead::ask::<T, _>(context, &bytes[row(at)]);
+                in_turn(indices.len(), ask, out, self.features, |at, out| {
+                    convert::bytes_to_floats(context, &bytes[row(at)], scale, offset, out)
+                });
             }
-            Features::Values(values) => values.gather(context, rows, self.features, out),
+            Features::Values(values) => values.gather(context, indices.len(), row, self.features, out),
         }
     }
 
@@ -312,8 +312,8 @@ impl<T: Element> BatchSource<T> for Dataset {
             panic!("Dataset::gather_values: the targets are not values");
         };
         self.check_gather("gather_values", indices, *width, out.len());
-        let rows = indices.iter().map(|&sample| self.target_rows.range(sample, *width));
-        values.gather(context, rows, *width, out);
+        let row = |at: usize| self.target_rows.range(indices[at], *width);
+        values.gather(context, indices.len(), row, *width, out);
     }
 }
 
@@ -385,17 +385,44 @@ impl Values {
     fn gather<T: Element>(
         &self,
         context: &Context,
-        rows: impl Iterator<Item = Range<usize>>,
+        count: usize,
+        row: impl Fn(usize) -> Range<usize>,
         width: usize,
         out: &mut [T],
     ) {
-        for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-            match self {
-                Self::Single(values) => convert::cast(context, &values.as_slice()[row], out),
-                Self::Double(values) => convert::cast(context, &values.as_slice()[row], out),
+        match self {
+            Self::Single(values) => {
+                let values = values.as_slice();
+                let ask = |at| ahead::ask::<T, _>(context, &values[row(at)]);
+                in_turn(count, ask, out, width, |at, out| convert::cast(context, &values[row(at)], out));
             }
-            .expect("the lengths were checked");
+            Self::Double(values) => {
+                let values = values.as_slice();
+                let ask = |at| ahead::ask::<T, _>(context, &values[row(at)]);
+                in_turn(count, ask, out, width, |at, out| convert::cast(context, &values[row(at)], out));
+            }
         }
+    }
+}
+
+/// Rows of a batch that are asked for before they are copied. Measured on Zen 4, rows of 784 floats picked at random out of
+/// 64 MB, nanoseconds a row: 719 without, 419 with one, 337 with two, 346 with eight; on huge pages 524, 290, 243, 271.
+const ROWS_AHEAD: usize = 2;
+
+/// Copies `count` rows into `out`, one after the other, and asks for each a few rows before.
+fn in_turn<T>(
+    count: usize,
+    ask: impl Fn(usize),
+    out: &mut [T],
+    width: usize,
+    copy: impl Fn(usize, &mut [T]) -> Result<()>,
+) {
+    (0..count.min(ROWS_AHEAD)).for_each(&ask);
+    for (at, out) in out.chunks_exact_mut(width).enumerate().take(count) {
+        if at + ROWS_AHEAD < count {
+            ask(at + ROWS_AHEAD);
+        }
+        copy(at, out).expect("the lengths were checked");
     }
 }
 

@@ -4,6 +4,8 @@
 //! never live at the same time share memory. All of them, the parameters and the gradients are flat arrays.
 
 use crate::error::{Error, Result};
+use crate::kernel::gemm::microkernel::COMPANIONS;
+use crate::kernel::gemm::view::{Layout, MatMut};
 use crate::kernel::{Element, update::AnyStep};
 use crate::tensor::AlignedBuffer;
 
@@ -12,10 +14,18 @@ use crate::tensor::AlignedBuffer;
 pub(crate) struct BufferId(usize);
 
 impl BufferId {
-    /// Its place among a plan's offsets.
-    pub(crate) fn within(self, offsets: &[usize]) -> usize {
-        offsets[self.0]
+    /// Where it is.
+    pub(crate) fn slot(self, slots: &[Slot]) -> Slot {
+        slots[self.0]
     }
+}
+
+/// A buffer's place in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub offset: usize,
+    /// Not 0: each member of the team has one of its own, with as many rows as a tile, so far from the next member's.
+    pub member_stride: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -23,6 +33,7 @@ struct Lifetime {
     len: usize,
     first: usize,
     last: usize,
+    local: bool,
 }
 
 /// The buffers of a plan while it is made.
@@ -32,24 +43,55 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// A buffer of `len` elements, live from phase `now`.
+    /// A buffer of `len` elements, live at the time `now`.
     pub(crate) fn add(&mut self, len: usize, now: usize) -> BufferId {
-        self.lifetimes.push(Lifetime { len, first: now, last: now });
+        self.lifetimes.push(Lifetime { len, first: now, last: now, local: false });
         BufferId(self.lifetimes.len() - 1)
     }
 
-    /// The buffer is still needed in phase `now`.
+    /// The buffer is still needed at the time `now`.
     pub(crate) fn touch(&mut self, id: BufferId, now: usize) {
         let lifetime = &mut self.lifetimes[id.0];
         lifetime.last = lifetime.last.max(now);
     }
 
-    /// A place for every buffer, and how long the arena must be: the largest first, each at the lowest place that is
-    /// free during its whole life.
-    pub(crate) fn assign(&self) -> Result<(Vec<usize>, usize)> {
-        let mut order: Vec<usize> = (0..self.lifetimes.len()).collect();
+    /// Each member of the team has one of its own, of `len` elements: one tile after the other uses it.
+    pub(crate) fn make_local(&mut self, id: BufferId, len: usize) {
+        let lifetime = &mut self.lifetimes[id.0];
+        (lifetime.len, lifetime.local) = (len, true);
+    }
+
+    /// The times from `start` to `end` are one phase: tiles run side by side, so what is used in it by more than a tile is
+    /// used during all of it.
+    pub(crate) fn close_phase(&mut self, start: usize, end: usize) {
+        let used = |life: &Lifetime| life.first <= end && life.last >= start;
+        for life in self.lifetimes.iter_mut().filter(|life| !life.local && used(life)) {
+            if life.first >= start {
+                life.first = start;
+            }
+            life.last = life.last.max(end);
+        }
+    }
+
+    /// A place for every buffer, and how long the arena must be. What is local to a member lies together, after all else: a
+    /// member can be anywhere in its tile while another is at its end, so they share nothing.
+    pub(crate) fn assign(&self, members: usize) -> Result<(Vec<Slot>, usize)> {
+        let mut slots = vec![Slot { offset: 0, member_stride: 0 }; self.lifetimes.len()];
+        let shared = self.place(false, &mut slots)?;
+        let each = self.place(true, &mut slots)?;
+        for (slot, _) in slots.iter_mut().zip(&self.lifetimes).filter(|(_, life)| life.local) {
+            *slot = Slot { offset: shared + slot.offset, member_stride: each };
+        }
+        let total = each.checked_mul(members).and_then(|locals| locals.checked_add(shared));
+        Ok((slots, total.ok_or_else(|| Error::overflow("plan", "the buffers of a step"))?))
+    }
+
+    /// Places those that are local, or the others: the largest first, each at the lowest place that is free during its whole
+    /// life. Returns the end.
+    fn place(&self, local: bool, slots: &mut [Slot]) -> Result<usize> {
+        let mut order: Vec<usize> =
+            (0..self.lifetimes.len()).filter(|&i| self.lifetimes[i].local == local).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(self.lifetimes[i].len));
-        let mut offsets = vec![0; self.lifetimes.len()];
         let mut placed: Vec<usize> = Vec::new();
         let mut total = 0_usize;
         for i in order {
@@ -60,7 +102,7 @@ impl Buffers {
                     let other = &self.lifetimes[j];
                     life.first <= other.last && other.first <= life.last
                 })
-                .map(|&j| (offsets[j], offsets[j] + self.lifetimes[j].len.next_multiple_of(16)))
+                .map(|&j| (slots[j].offset, slots[j].offset + self.lifetimes[j].len.next_multiple_of(16)))
                 .collect();
             taken.sort_unstable();
             let mut at = 0_usize;
@@ -70,7 +112,7 @@ impl Buffers {
                 }
                 at = at.max(end);
             }
-            offsets[i] = at;
+            slots[i].offset = at;
             let end = at
                 .checked_add(life.len)
                 .and_then(|end| end.checked_next_multiple_of(16))
@@ -78,7 +120,7 @@ impl Buffers {
             total = total.max(end);
             placed.push(i);
         }
-        Ok((offsets, total))
+        Ok(total)
     }
 }
 
@@ -95,11 +137,21 @@ pub(crate) enum Place {
     Null,
 }
 
+/// The rows of the batch that a tile of a chain works on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TileRows {
+    pub first: usize,
+    pub count: usize,
+    /// Rows of a whole tile.
+    pub most: usize,
+    pub member: usize,
+}
+
 /// The flat arrays of a model while a step runs: what the members of a team share.
 pub(crate) struct Memory<'a, T> {
     arena: *mut T,
     arena_len: usize,
-    offsets: &'a [usize],
+    slots: &'a [Slot],
     parameters: *mut T,
     gradients: *mut T,
     states: [*mut T; AnyStep::STATES],
@@ -117,7 +169,7 @@ impl<'a, T: Element> Memory<'a, T> {
     /// Borrows the flat arrays. Parameters, gradients and states are as long as each other, or empty.
     pub(crate) fn new(
         arena: &'a mut AlignedBuffer<T>,
-        offsets: &'a [usize],
+        slots: &'a [Slot],
         parameters: &'a mut AlignedBuffer<T>,
         gradients: &'a mut AlignedBuffer<T>,
         states: &'a mut [AlignedBuffer<T>; AnyStep::STATES],
@@ -126,7 +178,7 @@ impl<'a, T: Element> Memory<'a, T> {
         Self {
             arena: arena.as_mut_ptr(),
             arena_len: arena.len(),
-            offsets,
+            slots,
             parameters: parameters.as_mut_ptr(),
             gradients: gradients.as_mut_ptr(),
             states: states.each_mut().map(|state| state.as_mut_ptr()),
@@ -135,14 +187,30 @@ impl<'a, T: Element> Memory<'a, T> {
         }
     }
 
+    /// Where the rows of a buffer begin that a tile works on, in elements from its first: its part, if it has one.
+    pub(crate) fn start(&self, id: BufferId, rows: &TileRows, row: usize) -> usize {
+        match id.slot(self.slots).member_stride {
+            0 => row * rows.first,
+            stride => stride * rows.member,
+        }
+    }
+
     /// Where an operand begins; null for [`Place::Null`].
     pub(crate) fn pointer(&self, place: Place) -> *mut T {
         match place {
-            Place::Buffer(id) => self.arena.wrapping_add(id.within(self.offsets)),
+            Place::Buffer(id) => self.arena.wrapping_add(id.slot(self.slots).offset),
             Place::Parameters(at) => self.parameters.wrapping_add(at),
             Place::Gradients(at) => self.gradients.wrapping_add(at),
             Place::Null => std::ptr::null_mut(),
         }
+    }
+
+    /// Where parameters and states stand that belong to the gradients from `at` on, and how many of them there are: what an
+    /// update reads besides.
+    pub(crate) fn companions(&self, at: usize, states: usize) -> ([*const T; COMPANIONS], usize) {
+        let [first, second, _] = self.states;
+        let arrays = [self.parameters, first, second].map(|array| array.wrapping_add(at).cast_const());
+        (arrays, (1 + states).min(COMPANIONS))
     }
 
     /// `len` elements of a buffer from element `start`.
@@ -150,7 +218,7 @@ impl<'a, T: Element> Memory<'a, T> {
     /// # Safety
     /// No thread writes them while the slice lives.
     pub(crate) unsafe fn read(&self, id: BufferId, start: usize, len: usize) -> &[T] {
-        let at = id.within(self.offsets) + start;
+        let at = id.slot(self.slots).offset + start;
         assert!(at + len <= self.arena_len, "a plan's buffer lies in its arena");
         // SAFETY: within the arena; the caller vouches that nobody writes it.
         unsafe { std::slice::from_raw_parts(self.arena.add(at), len) }
@@ -162,37 +230,75 @@ impl<'a, T: Element> Memory<'a, T> {
     /// No thread reads or writes them while the slice lives, but through it.
     #[allow(clippy::mut_from_ref, reason = "the caller vouches that the element ranges are disjoint")]
     pub(crate) unsafe fn write(&self, id: BufferId, start: usize, len: usize) -> &mut [T] {
-        let at = id.within(self.offsets) + start;
+        let at = id.slot(self.slots).offset + start;
         assert!(at + len <= self.arena_len, "a plan's buffer lies in its arena");
         // SAFETY: within the arena; the caller vouches that nobody else touches it.
         unsafe { std::slice::from_raw_parts_mut(self.arena.add(at), len) }
     }
 
-    /// Elements `start .. start + len` of parameters, gradients and the first `states` states; the other
-    /// states are empty.
+    /// Elements `start .. start + len` of the parameters.
     ///
     /// # Safety
-    /// No thread reads or writes them while the slices live, but through them; `states` of them exist.
+    /// No thread writes them while the slice lives.
+    pub(crate) unsafe fn parameters(&self, start: usize, len: usize) -> &[T] {
+        assert!(start + len <= self.flat_len, "a piece of the flat arrays lies in them");
+        // SAFETY: within the array; the caller vouches that nobody writes it.
+        unsafe { std::slice::from_raw_parts(self.parameters.add(start), len) }
+    }
+
+    /// Elements `start .. start + len` of the gradients.
+    ///
+    /// # Safety
+    /// No thread writes them while the slice lives.
+    pub(crate) unsafe fn gradients(&self, start: usize, len: usize) -> &[T] {
+        assert!(start + len <= self.flat_len, "a piece of the flat arrays lies in them");
+        // SAFETY: within the array; the caller vouches that nobody writes it.
+        unsafe { std::slice::from_raw_parts(self.gradients.add(start), len) }
+    }
+
+    /// The same to write to.
+    ///
+    /// # Safety
+    /// No thread reads or writes them while the slice lives, but through it.
     #[allow(clippy::mut_from_ref, reason = "the caller vouches that the element ranges are disjoint")]
-    pub(crate) unsafe fn flat(&self, start: usize, len: usize, states: usize) -> FlatSlices<'_, T> {
-        assert!(start + len <= self.flat_len, "a chunk of the flat arrays lies in them");
-        let slice = |pointer: *mut T, exists: bool| {
-            // SAFETY: the arrays that exist are `flat_len` long; the caller vouches that nobody else touches these.
-            unsafe { if exists { std::slice::from_raw_parts_mut(pointer.add(start), len) } else { &mut [] } }
+    pub(crate) unsafe fn gradients_mut(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start + len <= self.flat_len, "a piece of the flat arrays lies in them");
+        // SAFETY: within the array; the caller vouches that nobody else touches it.
+        unsafe { std::slice::from_raw_parts_mut(self.gradients.add(start), len) }
+    }
+
+    /// What an update takes, as matrices whose first elements are at `start`: of the states the first `states`, the others
+    /// are empty.
+    ///
+    /// # Safety
+    /// No thread reads or writes these elements while the views live, but through them; the states exist.
+    pub(crate) unsafe fn flat(&self, start: usize, layout: Layout, states: usize) -> FlatViews<'_, T> {
+        let inside = match (layout.rows, layout.cols) {
+            (0, _) | (_, 0) => 0,
+            (rows, cols) => (rows - 1) * layout.row_stride.unsigned_abs() + cols,
         };
-        FlatSlices {
-            parameters: slice(self.parameters, true),
-            gradients: slice(self.gradients, true),
-            states: std::array::from_fn(|i| slice(self.states[i], i < states)),
+        assert!(layout.col_stride == 1 && layout.row_stride >= 0, "rows follow each other upwards");
+        assert!(start + inside <= self.flat_len, "a piece of the flat arrays lies in them");
+        let none = Layout { rows: 0, cols: 0, row_stride: 0, col_stride: 1 };
+        // SAFETY: the arrays that exist are `flat_len` long; the caller vouches that nobody else touches these elements.
+        unsafe {
+            FlatViews {
+                parameters: MatMut::from_raw(self.parameters.add(start), layout),
+                gradients: MatMut::from_raw(self.gradients.add(start), layout),
+                states: std::array::from_fn(|i| {
+                    let layout = if i < states { layout } else { none };
+                    MatMut::from_raw(self.states[i].wrapping_add(start), layout)
+                }),
+            }
         }
     }
 }
 
-/// The same range of all flat arrays.
-pub(crate) struct FlatSlices<'a, T> {
-    pub parameters: &'a mut [T],
-    pub gradients: &'a mut [T],
-    pub states: [&'a mut [T]; AnyStep::STATES],
+/// The same part of all flat arrays.
+pub(crate) struct FlatViews<'a, T> {
+    pub parameters: MatMut<'a, T>,
+    pub gradients: MatMut<'a, T>,
+    pub states: [MatMut<'a, T>; AnyStep::STATES],
 }
 
 #[cfg(test)]
@@ -209,7 +315,8 @@ mod tests {
             buffers.touch(id, first + i * 5 % 4);
             ids.push(id);
         }
-        let (offsets, total) = buffers.assign().unwrap();
+        let (slots, total) = buffers.assign(1).unwrap();
+        let offsets: Vec<usize> = slots.iter().map(|slot| slot.offset).collect();
         let mut sum = 0;
         for (i, a) in buffers.lifetimes.iter().enumerate() {
             sum += a.len;

@@ -1,15 +1,59 @@
 //! All fusion rules.
 //!
-//! | rule | what it saves |
-//! | --- | --- |
-//! | dense + bias + activation is one product with an epilogue; in training not if the derivative needs the activation's input, which the product then writes | two passes over the output |
-//! | softmax + cross-entropy is one loss from logits; sigmoid + binary cross-entropy likewise | a pass; stability |
-//! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient |
-//! | the bias gradient is summed in the phase of the weight gradient | a meeting of the team |
+//! | rule | what it saves | [`Fusion`] |
+//! | --- | --- | --- |
+//! | dense + bias + activation is one product with an epilogue; in training not if the derivative needs the activation's input, which the product then writes | two passes over the output | `activation` |
+//! | softmax + cross-entropy is one loss from logits; sigmoid + binary cross-entropy likewise | a pass; stability | always |
+//! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient | `derivative` |
+//! | operations on the rows of a batch whose weights fit in half of L2 together are one chain, some rows at a time | a meeting of the team each; values stay in the cache | `chains` |
+//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first | a meeting; a pass over the gradients | `update` |
+//! | dropout is nothing but in training; its mask is drawn again for the backward pass | a buffer | always |
+//! | bias gradients are summed beside the weight gradients | a meeting each | always |
 
 use super::Loss;
 use super::graph::{Graph, Node, Op, ParameterId, Value};
 use crate::kernel::activation::{Activation, Saved};
+use std::fmt;
+
+/// Which fusions plans may have. All by default; none of them changes a bit of any result, so that switching one off is of
+/// use to find out what it saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches")]
+pub struct Fusion {
+    /// An activation in the epilogue of the product before it.
+    pub activation: bool,
+    /// The derivative of an activation in the epilogue of the product that makes its gradient.
+    pub derivative: bool,
+    /// Operations on rows of the batch one after the other, some rows at a time, without a meeting of the team.
+    pub chains: bool,
+    /// The optimiser's update in the epilogue of the weight gradient.
+    pub update: bool,
+}
+
+impl Fusion {
+    /// No fusion.
+    pub const NONE: Self = Self { activation: false, derivative: false, chains: false, update: false };
+}
+
+impl Default for Fusion {
+    fn default() -> Self {
+        Self { activation: true, derivative: true, chains: true, update: true }
+    }
+}
+
+impl fmt::Display for Fusion {
+    /// `fused: activation, derivative, chains, update`, or `nothing fused`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.activation, "activation"),
+            (self.derivative, "derivative"),
+            (self.chains, "chains"),
+            (self.update, "update"),
+        ];
+        let names: Vec<&str> = names.into_iter().filter_map(|(on, name)| on.then_some(name)).collect();
+        if names.is_empty() { f.write_str("nothing fused") } else { write!(f, "fused: {}", names.join(", ")) }
+    }
+}
 
 /// One or more operations that run as one.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +67,21 @@ pub(crate) struct Stage {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StageKind {
-    Dense { weight: ParameterId, bias: Option<ParameterId>, activation: Activation },
+    Dense {
+        weight: ParameterId,
+        bias: Option<ParameterId>,
+        activation: Activation,
+    },
     Activation(Activation),
     Softmax,
+    /// The `layer` of the stage is what its masks are drawn for.
+    Dropout {
+        keep: f64,
+    },
+    Custom {
+        function: usize,
+        parameter: Option<ParameterId>,
+    },
 }
 
 impl Stage {
@@ -34,22 +90,26 @@ impl Stage {
     pub(crate) fn activation(&self) -> Activation {
         match self.kind {
             StageKind::Dense { activation, .. } | StageKind::Activation(activation) => activation,
-            StageKind::Softmax => Activation::Identity,
+            StageKind::Softmax | StageKind::Dropout { .. } | StageKind::Custom { .. } => Activation::Identity,
         }
     }
 }
 
 /// Operations as stages: an activation joins the dense product before it, but not in training if its input is to be kept.
-pub(crate) fn stages(nodes: &[Node], training: bool) -> Vec<Stage> {
+pub(crate) fn stages(nodes: &[Node], training: bool, fusion: Fusion) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for node in nodes {
         let kind = match node.op {
             Op::Dense { weight, bias } => StageKind::Dense { weight, bias, activation: Activation::Identity },
             Op::Softmax => StageKind::Softmax,
+            Op::Dropout { keep } if training && keep < 1.0 => StageKind::Dropout { keep },
+            Op::Dropout { .. } => continue,
+            Op::Custom { function, parameter } => StageKind::Custom { function, parameter },
             Op::Activation(next) => {
                 if let Some(Stage { kind: StageKind::Dense { activation, .. }, layer, output, .. }) =
                     stages.last_mut()
                     && *activation == Activation::Identity
+                    && fusion.activation
                     && !(training && next.saved() == Saved::Input)
                 {
                     *activation = next;
@@ -74,7 +134,7 @@ pub(crate) fn ends_in_loss(graph: &Graph, loss: Loss) -> bool {
 }
 
 /// The stages before the loss: without a last operation that the loss computes itself.
-pub(crate) fn stages_before_loss(graph: &Graph, loss: Loss, training: bool) -> Vec<Stage> {
+pub(crate) fn stages_before_loss(graph: &Graph, loss: Loss, training: bool, fusion: Fusion) -> Vec<Stage> {
     let nodes = graph.nodes.len() - usize::from(ends_in_loss(graph, loss));
-    stages(&graph.nodes[..nodes], training)
+    stages(&graph.nodes[..nodes], training, fusion)
 }

@@ -1,5 +1,6 @@
 //! What a model is made of: operations on values, and the parameters they use. Layers lower to this.
 
+use super::custom::{Custom, RowFunction};
 use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
 use std::ops::Range;
@@ -66,6 +67,10 @@ pub(crate) struct Parameter {
     pub fan_out: usize,
     /// True for a matrix that PyTorch stores as outputs x inputs.
     pub transposed: bool,
+    /// Which of the optimiser's groups it is in.
+    pub group: usize,
+    /// It is not trained.
+    pub frozen: bool,
 }
 
 impl Parameter {
@@ -87,6 +92,10 @@ pub(crate) enum Op {
     Activation(Activation),
     /// y = softmax(x) over a sample.
     Softmax,
+    /// In training, each element is 0 or, with the probability `keep`, x / keep; otherwise y = x.
+    Dropout { keep: f64 },
+    /// A function of the user's, by its number.
+    Custom { function: usize, parameter: Option<ParameterId> },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,19 +113,45 @@ pub(crate) struct Graph {
     pub parameters: Vec<Parameter>,
     /// Elements per sample of every value.
     pub widths: Vec<usize>,
+    /// The user's functions.
+    pub customs: Vec<Custom>,
     /// What errors call each layer, for example `2 (Dense 64 -> 10)`.
     pub layers: Vec<String>,
     pub input: Value,
     pub output: Value,
     /// Elements of the flat arrays, gaps included.
     pub flat_len: usize,
-    /// The flat arrays without the gaps: parameters that touch are one range.
-    pub segments: Vec<Range<usize>>,
+    /// What is to be updated: the flat arrays without gaps and frozen parameters. Parameters of one group that touch are one
+    /// segment.
+    pub segments: Vec<Segment>,
+    /// The optimiser's groups of parameters: at least one.
+    pub groups: usize,
+}
+
+/// A range of the flat arrays whose parameters are in one group.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub start: usize,
+    pub end: usize,
+    pub group: usize,
 }
 
 impl Graph {
     pub(crate) fn width(&self, value: Value) -> usize {
         self.widths[value.index]
+    }
+
+    /// Finds the segments: again after a parameter was frozen or put into another group.
+    pub(crate) fn find_segments(&mut self) {
+        self.segments.clear();
+        self.groups = 1 + self.parameters.iter().map(|parameter| parameter.group).max().unwrap_or(0);
+        for parameter in self.parameters.iter().filter(|parameter| !parameter.frozen && parameter.len() > 0) {
+            let Range { start, end } = parameter.range();
+            match self.segments.last_mut() {
+                Some(last) if last.end == start && last.group == parameter.group => last.end = end,
+                _ => self.segments.push(Segment { start, end, group: parameter.group }),
+            }
+        }
     }
 }
 
@@ -140,11 +175,13 @@ impl Builder {
             nodes: Vec::new(),
             parameters: Vec::new(),
             widths: vec![inputs],
+            customs: Vec::new(),
             layers: Vec::new(),
             input,
             output: input,
             flat_len: 0,
             segments: Vec::new(),
+            groups: 1,
         };
         Self { graph, consumed: vec![false], used: Vec::new() }
     }
@@ -163,12 +200,7 @@ impl Builder {
             });
         }
         self.graph.output = output;
-        for range in self.graph.parameters.iter().map(Parameter::range).filter(|range| !range.is_empty()) {
-            match self.graph.segments.last_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => self.graph.segments.push(range),
-            }
-        }
+        self.graph.find_segments();
         Ok(self.graph)
     }
 
@@ -252,6 +284,8 @@ impl Builder {
             fan_in,
             fan_out,
             transposed,
+            group: 0,
+            frozen: false,
         });
         self.used.push(false);
         Ok(id)
@@ -321,6 +355,42 @@ impl Builder {
         self.check_value(input)?;
         activation.check("build")?;
         self.node(Op::Activation(activation), input, self.width(input))
+    }
+
+    /// In training each element of x is dropped (y = 0) with the probability `rate`, or else y = x / (1 - rate); otherwise y = x.
+    /// The mask is a function of the model's seed, the step, the layer and the element's place in the batch.
+    ///
+    /// # Errors
+    /// [`Error::State`] if `input` is already in use; [`Error::Argument`] unless `rate` is at least 0 and below 1.
+    pub fn dropout(&mut self, input: Value, rate: f64) -> Result<Value> {
+        self.check_value(input)?;
+        if !(0.0..1.0).contains(&rate) {
+            return Err(Error::argument("build", "rate of the dropout", "at least 0 and below 1", rate));
+        }
+        self.node(Op::Dropout { keep: 1.0 - rate }, input, self.width(input))
+    }
+
+    /// `outputs` values per sample, made by a function of the user's: see [`RowFunction`], which has an example. `parameter`
+    /// is what it is given as its parameters.
+    ///
+    /// # Errors
+    /// [`Error::State`] if `input` or the parameter is already in use; [`Error::Shape`] if there are no outputs.
+    pub fn custom(
+        &mut self,
+        input: Value,
+        outputs: usize,
+        function: impl RowFunction<f32> + RowFunction<f64> + 'static,
+        parameter: Option<ParameterId>,
+    ) -> Result<Value> {
+        self.check_value(input)?;
+        if outputs == 0 {
+            return Err(Error::shape("build", "outputs of a custom function", "at least one", 0));
+        }
+        parameter.map_or(Ok(()), |id| self.claim(id))?;
+        let number = self.graph.customs.len();
+        let value = self.node(Op::Custom { function: number, parameter }, input, outputs)?;
+        self.graph.customs.push(Custom::new(function));
+        Ok(value)
     }
 
     /// y = softmax(x) over each sample.

@@ -3,61 +3,47 @@
 //! ```text
 //! graph   operations on values, parameters in one flat arena    (layers lower to it)
 //! fuse    operations -> stages, by rules that stand in one place
-//! plan    stages -> phases, tiles, buffers, for one batch size and task
+//! maker   stages -> a plan
+//! plan    phases, jobs, tiles, buffers, for one batch size and task
 //! arena   buffers by lifetime; the pointers that a team shares
 //! run     the leader goes through the phases, the team shares each one's tiles
 //! ```
 
 #[allow(unsafe_code, reason = "a team shares the flat arrays through pointers")]
 mod arena;
+#[allow(unsafe_code, reason = "the leader reads the shared arrays between phases")]
+mod check;
+mod custom;
 mod fuse;
 mod graph;
+mod loss;
+mod maker;
 mod plan;
 #[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
 mod run;
 mod source;
+mod work;
 
+pub use custom::RowFunction;
+pub use fuse::Fusion;
 pub use graph::{Builder, Init, ParameterId, Value};
 pub(crate) use graph::{Graph, Parameter};
+pub use loss::Loss;
 pub(crate) use run::Outcome;
 pub use source::{BatchSource, TargetKind};
 
 use crate::context::{Context, Parallelism};
 use crate::environment;
 use crate::error::{Error, Result};
-use crate::kernel::update::{AnyStep, Clip};
+use crate::kernel::update::{AnyStep, Clip, Ready};
 use crate::kernel::{Element, reduce};
 use crate::parallel::Team;
+use crate::rng::{Rng, purpose};
 use crate::tensor::AlignedBuffer;
 use arena::Memory;
 use plan::{Plan, UPDATE_ELEMENTS};
 use run::Run;
 use std::sync::atomic::AtomicU64;
-
-/// What a model is trained to make small: the mean over the batch of the loss per sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Loss {
-    /// The mean over the outputs of (y - t)^2. Targets are values.
-    MeanSquaredError,
-    /// `-ln softmax(y)[class]`, or `-sum t ln softmax(y)` for target values t (one-hot or soft), from logits y. A
-    /// softmax as the last layer is recognised and taken as part of the loss.
-    CrossEntropy,
-    /// The mean over the outputs of -t ln s - (1 - t) ln (1 - s) with s = sigmoid(y), from logits y. Targets are
-    /// values from 0 to 1. A sigmoid as the last layer is recognised and taken as part of the loss.
-    BinaryCrossEntropy,
-}
-
-impl Loss {
-    /// `mean squared error`, `cross-entropy` or `binary cross-entropy`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MeanSquaredError => "mean squared error",
-            Self::CrossEntropy => "cross-entropy",
-            Self::BinaryCrossEntropy => "binary cross-entropy",
-        }
-    }
-}
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,33 +56,83 @@ pub(crate) enum Task {
     Gradients(Loss, TargetKind, bool),
     /// All, and the update.
     Train(Loss, TargetKind),
+    /// Forward, as in training; then backward from a gradient of the outputs that the caller has.
+    Halves,
+    /// The update alone.
+    Apply,
 }
 
 impl Task {
     fn loss(self) -> Option<Loss> {
         match self {
-            Self::Predict => None,
+            Self::Predict | Self::Halves | Self::Apply => None,
             Self::Evaluate(loss, _) | Self::Gradients(loss, ..) | Self::Train(loss, _) => Some(loss),
         }
     }
 
     fn targets(self) -> Option<TargetKind> {
         match self {
-            Self::Predict => None,
+            Self::Predict | Self::Halves | Self::Apply => None,
             Self::Evaluate(_, kind) | Self::Gradients(_, kind, _) | Self::Train(_, kind) => Some(kind),
         }
     }
 
     fn is_training(self) -> bool {
-        matches!(self, Self::Gradients(..) | Self::Train(..))
+        matches!(self, Self::Gradients(..) | Self::Train(..) | Self::Halves)
     }
 
     fn updates(self) -> bool {
-        matches!(self, Self::Train(..))
+        matches!(self, Self::Train(..) | Self::Apply)
     }
 
     fn wants_d_input(self) -> bool {
-        matches!(self, Self::Gradients(.., true))
+        matches!(self, Self::Gradients(.., true) | Self::Halves)
+    }
+}
+
+/// What to run, on which samples.
+pub(crate) struct Call<'a, T: Element> {
+    pub task: Task,
+    pub source: &'a dyn BatchSource<T>,
+    pub indices: &'a [usize],
+    /// What the optimiser does with the parameters of a group.
+    pub update: Option<&'a dyn Fn(usize) -> Result<AnyStep>>,
+    pub count_correct: bool,
+    /// The gradients of the loss are multiplied by it.
+    pub weight: f64,
+    /// How many batches were accumulated before: gradients are added to theirs.
+    pub accumulated: usize,
+    /// The half of [`Task::Halves`].
+    pub half: Half<'a, T>,
+    /// The seconds of each phase are added to these.
+    pub seconds: Option<&'a mut [f64]>,
+}
+
+/// Which phases of a plan to run.
+#[derive(Clone, Copy)]
+pub(crate) enum Half<'a, T> {
+    /// All.
+    Both,
+    /// Those before the gradient of the outputs.
+    Forward,
+    /// Those after it, from this one.
+    Backward(&'a [T]),
+}
+
+impl<'a, T: Element> Call<'a, T> {
+    /// All of `task`.
+    pub(crate) fn new(task: Task, source: &'a dyn BatchSource<T>, indices: &'a [usize]) -> Self {
+        Self {
+            task,
+            source,
+            indices,
+            update: None,
+            count_correct: false,
+            weight: 1.0,
+            accumulated: 0,
+            half: Half::Both,
+            seconds: None,
+        }
     }
 }
 
@@ -116,6 +152,14 @@ pub(crate) struct Engine<T: Element> {
     classes: Vec<u32>,
     /// The most recently used first.
     plans: Vec<(Task, Plan)>,
+    /// Which fusions plans have.
+    fusion: Fusion,
+    /// What the optimiser does in this step, for each group.
+    updates: Vec<AnyStep>,
+    /// The same, ready to run.
+    ready: Vec<Ready<T>>,
+    /// A forward half was the last to run: its samples, and the members of its team.
+    forwarded: Option<(usize, usize)>,
     /// Steps taken.
     steps: u64,
     /// The step that spoilt the parameters, and the parameter that was found first.
@@ -124,6 +168,8 @@ pub(crate) struct Engine<T: Element> {
     pub(crate) check_gradients: bool,
     /// How gradients are bounded before each update.
     pub(crate) clip: Clip,
+    /// What dropout draws from.
+    pub(crate) seed: u64,
     /// The sum of squares of each tile of the gradients, as bits.
     squares: Vec<AtomicU64>,
 }
@@ -138,10 +184,15 @@ impl<T: Element> Engine<T> {
             arena: AlignedBuffer::try_zeroed(0)?,
             classes: Vec::new(),
             plans: Vec::new(),
+            fusion: Fusion::default(),
+            updates: Vec::new(),
+            ready: Vec::new(),
+            forwarded: None,
             steps: 0,
             poisoned: None,
             check_gradients: false,
             clip: Clip::Off,
+            seed: 0,
             squares: Vec::new(),
             graph,
         })
@@ -194,12 +245,25 @@ impl<T: Element> Engine<T> {
 
     /// The most threads that a task on `batch` samples is worth.
     pub(crate) fn width(&self, task: Task, batch: usize) -> usize {
-        plan::width(&self.context, &self.graph, batch, task)
+        work::width(&self.context, &self.graph, batch, task)
     }
 
     /// True if the last operation is the one that `loss` takes as part of itself.
     pub(crate) fn ends_in_loss(&self, loss: Loss) -> bool {
         fuse::ends_in_loss(&self.graph, loss)
+    }
+
+    /// Which fusions plans have from now on.
+    pub(crate) fn set_fusion(&mut self, fusion: Fusion) {
+        self.fusion = fusion;
+    }
+
+    /// What the phases of a plan do, and their multiply-adds.
+    pub(crate) fn phases(&mut self, task: Task, batch: usize, members: usize) -> Result<Vec<(String, f64)>> {
+        let index = self.plan(task, batch, members)?;
+        let plan = &self.plans[index].1;
+        let describe = |phase| (plan.describe(phase), plan.multiply_adds(phase));
+        Ok(plan.phases.iter().map(describe).collect())
     }
 
     /// The plan as text: phases, fusions, tiles.
@@ -210,12 +274,18 @@ impl<T: Element> Engine<T> {
 
     /// The index of the plan of `task` on `batch` samples for a team of `members`, made if need be.
     fn plan(&mut self, task: Task, batch: usize, members: usize) -> Result<usize> {
-        let fits = |(t, plan): &(Task, Plan)| *t == task && plan.batch == batch && plan.members == members;
+        // What looks at all gradients before the update leaves no room for it in their products.
+        let looks = self.check_gradients || matches!(self.clip, Clip::Norm(_));
+        let update = self.fusion.update && task.updates() && !looks;
+        let fusion = Fusion { update, ..self.fusion };
+        let fits = |(t, plan): &(Task, Plan)| {
+            *t == task && plan.batch == batch && plan.members == members && plan.fusion == fusion
+        };
         if let Some(index) = self.plans.iter().position(fits) {
             self.plans[..=index].rotate_right(1);
             return Ok(0);
         }
-        let plan = Plan::new::<T>(&self.context, &self.graph, batch, task, members)?;
+        let plan = Plan::new::<T>(&self.context, &self.graph, batch, task, members, fusion)?;
         if plan.arena_len > self.arena.len() {
             self.arena = AlignedBuffer::try_zeroed(plan.arena_len)?;
         }
@@ -227,28 +297,31 @@ impl<T: Element> Engine<T> {
         Ok(0)
     }
 
-    /// Runs `task` on the samples `indices` of `source`, as part of `team`.
+    /// Runs a task as part of `team`.
     ///
     /// # Errors
     /// [`Error::NonFinite`] names what is NaN or infinite, where, and in which step; nothing was updated unless it
     /// is a gradient, and then the model refuses further steps ([`Error::Poisoned`]). [`Error::Environment`] if this
     /// thread computes otherwise than the bits are promised for.
-    pub(crate) fn run(
-        &mut self,
-        team: &Team<'_>,
-        task: Task,
-        source: &dyn BatchSource<T>,
-        indices: &[usize],
-        update: Option<&AnyStep>,
-        count_correct: bool,
-    ) -> Result<Outcome<T>> {
+    pub(crate) fn run(&mut self, team: &Team<'_>, call: Call<'_, T>) -> Result<Outcome<T>> {
+        let Call { task, source, indices, .. } = call;
         environment::check("run")?;
         if let Some((step, place)) = &self.poisoned {
             return Err(Error::Poisoned { step: *step, place: place.clone() });
         }
         let index = self.plan(task, indices.len(), team.width())?;
-        if let Some(update) = update {
-            for state in &mut self.states[..update.states()] {
+        self.forwarded = None;
+        self.updates.clear();
+        if let Some(update) = call.update {
+            for group in 0..self.graph.groups.max(1) {
+                let update = update(group)?;
+                self.updates.push(match self.clip {
+                    Clip::Value(limit) => update.clip_value(limit)?,
+                    _ => update,
+                });
+            }
+            let states = self.updates.iter().map(AnyStep::states).max().unwrap_or(0);
+            for state in &mut self.states[..states] {
                 if state.len() < self.graph.flat_len {
                     *state = AlignedBuffer::try_zeroed(self.graph.flat_len)?;
                 }
@@ -257,27 +330,23 @@ impl<T: Element> Engine<T> {
                 self.squares.resize_with(self.graph.flat_len.div_ceil(UPDATE_ELEMENTS), AtomicU64::default);
             }
         }
-        self.classes.clear();
-        if let Some(TargetKind::Classes(count)) = task.targets() {
-            self.classes.resize(indices.len(), 0);
-            source.gather_classes(indices, &mut self.classes);
-            // The source is the user's: what it says is checked before a kernel relies on it.
-            if let Some(at) = self.classes.iter().position(|&class| class as usize >= count) {
-                let what = format!("class of sample {}", indices[at]);
-                return Err(Error::data("batch", what, format_args!("below {count}"), self.classes[at]));
-            }
-        }
+        self.gather_classes(task, source, indices)?;
         let plan = &self.plans[index].1;
+        if let (Half::Backward(d), Some(id)) = (call.half, plan.d_output) {
+            let start = plan.offset(id);
+            self.arena[start..start + d.len()].copy_from_slice(d);
+        }
         let step = if task.updates() { self.steps + 1 } else { 0 };
         // The team shares out the tiles, so a tile's kernels stay on their thread.
         let context = self.context.with_parallelism(Parallelism::Serial);
+        let dropout = self.dropout(call.accumulated);
         let run = Run {
             context: &context,
             graph: &self.graph,
             plan,
             memory: Memory::new(
                 &mut self.arena,
-                &plan.offsets,
+                &plan.slots,
                 &mut self.parameters,
                 &mut self.gradients,
                 &mut self.states,
@@ -285,14 +354,25 @@ impl<T: Element> Engine<T> {
             source,
             indices,
             classes: &self.classes,
-            update,
+            updates: &self.updates,
             check_gradients: self.check_gradients,
             clip: self.clip,
             squares: &self.squares,
             step,
-            count_correct,
+            count_correct: call.count_correct,
+            weight: call.weight,
+            accumulate: call.accumulated > 0,
+            dropout,
+            phases: match call.half {
+                Half::Both => 0..plan.phases.len(),
+                Half::Forward => 0..plan.split,
+                Half::Backward(_) => plan.split..plan.phases.len(),
+            },
         };
-        let outcome = run.run(team)?;
+        let outcome = run.run(team, &mut self.ready, call.seconds)?;
+        if matches!(call.half, Half::Forward) {
+            self.forwarded = Some((indices.len(), team.width()));
+        }
         if task.updates() {
             self.steps = step;
             if !outcome.finite {
@@ -300,6 +380,40 @@ impl<T: Element> Engine<T> {
             }
         }
         Ok(outcome)
+    }
+
+    /// The samples and the members of the team of the forward half that was run last, if nothing has been run since.
+    pub(crate) fn forwarded(&self) -> Option<(usize, usize)> {
+        self.forwarded
+    }
+
+    /// What the masks of this step are drawn from: a stream for each step, and each batch that is accumulated in it.
+    fn dropout(&self, part: usize) -> Rng {
+        Rng::new(self.seed).stream(purpose::DROPOUT).stream(self.steps).stream(part as u64)
+    }
+
+    fn gather_classes(&mut self, task: Task, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<()> {
+        self.classes.clear();
+        let Some(TargetKind::Classes(count)) = task.targets() else { return Ok(()) };
+        self.classes.resize(indices.len(), 0);
+        source.gather_classes(indices, &mut self.classes);
+        // The source is the user's: what it says is checked before a kernel relies on it.
+        match self.classes.iter().position(|&class| class as usize >= count) {
+            None => Ok(()),
+            Some(at) => {
+                let what = format!("class of sample {}", indices[at]);
+                Err(Error::data("batch", what, format_args!("below {count}"), self.classes[at]))
+            }
+        }
+    }
+
+    /// Freezes parameters, trains them again, or puts them into another of the optimiser's groups.
+    pub(crate) fn change_parameters(&mut self, change: impl FnOnce(&mut [Parameter])) {
+        change(&mut self.graph.parameters);
+        self.graph.find_segments();
+        // They say which gradients are computed, and which update follows.
+        self.plans.clear();
+        self.forwarded = None;
     }
 
     /// Marks the model and names the first gradient, else parameter, else state of the optimiser that is not finite.
@@ -325,7 +439,8 @@ impl<T: Element> Engine<T> {
 
     /// The outputs of the last [`run`](Self::run), row by row.
     pub(crate) fn output(&self) -> &[T] {
-        self.plans.first().map_or(&[], |(_, plan)| self.buffer(plan, plan.output, plan.output_width))
+        let output = |plan: &Plan| Some(self.buffer(plan, plan.output?, plan.output_width));
+        self.plans.first().and_then(|(_, plan)| output(plan)).unwrap_or(&[])
     }
 
     /// The gradient of the input of the last [`run`](Self::run), if it was asked for.

@@ -1,18 +1,27 @@
 //! Runs a plan: the leader goes from phase to phase, the team shares each phase's tiles.
 
 use super::Loss;
-use super::arena::{BufferId, Memory, Place};
+use super::arena::{BufferId, Memory, Place, TileRows};
 use super::graph::Graph;
-use super::plan::{BIAS_COLUMNS, BiasGradient, Phase, Plan, Product, UPDATE_ELEMENTS, Work};
-use super::source::{BatchSource, TargetKind};
+use super::plan::{
+    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Phase, Plan, Product,
+    UPDATE_ELEMENTS, Work,
+};
+use super::source::BatchSource;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::kernel::gemm::driver::Operands;
+use crate::kernel::gemm::driver::{Operands, TileFunction};
+use crate::kernel::gemm::microkernel::COMPANIONS;
+use crate::kernel::gemm::plan as gemm;
+use crate::kernel::gemm::view::{Layout, MatMut};
 use crate::kernel::loss::{CrossEntropy, Rows};
-use crate::kernel::update::{self, AnyStep, Clip};
-use crate::kernel::{Element, activation, loss, reduce, softmax};
+use crate::kernel::update::{self, AnyStep, Clip, Ready};
+use crate::kernel::{Element, activation, loss, multiply, reduce, softmax};
 use crate::parallel::{Team, Tile};
+use crate::rng::Rng;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// What a run needs besides its plan.
 pub(crate) struct Run<'a, T: Element> {
@@ -24,7 +33,8 @@ pub(crate) struct Run<'a, T: Element> {
     pub indices: &'a [usize],
     /// The batch's classes, if the loss takes classes.
     pub classes: &'a [u32],
-    pub update: Option<&'a AnyStep>,
+    /// What is done to the parameters of each group; nothing outside training.
+    pub updates: &'a [AnyStep],
     /// Look at every gradient before the update, so that a step that fails changes nothing.
     pub check_gradients: bool,
     /// How gradients are bounded before the update.
@@ -35,6 +45,14 @@ pub(crate) struct Run<'a, T: Element> {
     pub step: u64,
     /// Count the samples whose largest output is their class.
     pub count_correct: bool,
+    /// The gradients of the loss are multiplied by it.
+    pub weight: f64,
+    /// Gradients are added to those that there are.
+    pub accumulate: bool,
+    /// What the masks of dropout are drawn from.
+    pub dropout: Rng,
+    /// Which of the plan's.
+    pub phases: Range<usize>,
 }
 
 /// What a run leaves besides the flat arrays.
@@ -48,23 +66,32 @@ pub(crate) struct Outcome<T> {
 }
 
 /// What the tiles of a run tell the leader.
-struct Findings {
+pub(super) struct Findings {
     /// The least index of an input that is not finite.
-    input: AtomicUsize,
+    pub input: AtomicUsize,
     /// The least index of an output that is not finite.
-    output: AtomicUsize,
-    correct: AtomicUsize,
-    finite: AtomicBool,
+    pub output: AtomicUsize,
+    pub correct: AtomicUsize,
+    pub finite: AtomicBool,
 }
 
-const NONE: usize = usize::MAX;
+/// No such index.
+pub(super) const NONE: usize = usize::MAX;
+
+/// Elements of a mask that are drawn at once.
+const MASK: usize = 512;
 
 impl<T: Element> Run<'_, T> {
-    /// Runs all phases with `team`.
+    /// Runs all phases with `team`, and adds the seconds of each to `seconds`, if there are any.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for an input, an output or a loss, before anything is updated.
-    pub(crate) fn run(&self, team: &Team<'_>) -> Result<Outcome<T>> {
+    pub(crate) fn run(
+        &self,
+        team: &Team<'_>,
+        ready: &mut Vec<Ready<T>>,
+        mut seconds: Option<&mut [f64]>,
+    ) -> Result<Outcome<T>> {
         assert_eq!(self.indices.len(), self.plan.batch, "a plan is for one batch size");
         let findings = Findings {
             input: AtomicUsize::new(NONE),
@@ -72,23 +99,35 @@ impl<T: Element> Run<'_, T> {
             correct: AtomicUsize::new(0),
             finite: AtomicBool::new(true),
         };
-        let (mut mean, mut update) = (None, None);
-        for phase in &self.plan.phases {
-            if matches!(phase.work, Work::Update) {
+        let mut mean = None;
+        ready.clear();
+        ready.extend(self.updates.iter().map(AnyStep::ready));
+        for index in self.phases.clone() {
+            let phase = &self.plan.phases[index];
+            let start = seconds.is_some().then(Instant::now);
+            if phase.updates {
                 if self.check_gradients {
                     self.check_all_gradients()?;
                 }
-                update = self.clipped(team, phase.tiles)?;
+                let scale = self.bounding_scale(team)?;
+                for (ready, update) in ready.iter_mut().zip(self.updates) {
+                    *ready = update.gradient_scale(scale)?.ready();
+                }
             }
-            team.phase(phase.tiles, &|tile| {
+            let ready = ready.as_slice();
+            team.phase(phase.order.len(), &|tile| {
                 // SAFETY: phases run one after the other, and the tiles of each write disjoint elements, none of
                 // which another tile of the phase reads; `Plan::new` gave buffers that live together their own place.
-                unsafe { self.tile(phase, &tile, update.as_ref(), &findings) };
+                unsafe { self.tile(phase, tile, ready, &findings) };
             });
-            match phase.work {
-                Work::Gather { input } => self.check_input(input, &findings)?,
-                Work::Loss { losses, .. } => mean = Some(self.mean_loss(losses, &findings)?),
-                _ => {}
+            if let Some(input) = phase.input {
+                self.check_input(input, &findings)?;
+            }
+            if let Some(losses) = phase.losses {
+                mean = Some(self.mean_loss(losses, &findings)?);
+            }
+            if let (Some(seconds), Some(start)) = (&mut seconds, start) {
+                seconds[index] += start.elapsed().as_secs_f64();
             }
         }
         self.check_results()?;
@@ -99,137 +138,32 @@ impl<T: Element> Run<'_, T> {
         })
     }
 
-    fn non_finite(&self, what: &'static str, place: String, index: usize, value: T) -> Error {
-        Error::NonFinite { what, place, step: self.step, index, value: value.to_f64() }
-    }
-
-    fn check_input(&self, input: BufferId, findings: &Findings) -> Result<()> {
-        let index = findings.input.load(Ordering::Relaxed);
-        if index == NONE {
-            return Ok(());
-        }
-        // Not what the source says: it may say something else by now.
-        let width = self.graph.width(self.graph.input);
-        // SAFETY: between phases only the leader runs.
-        let value = unsafe { self.memory.read(input, index, 1) }[0];
-        let place = format!("sample {} (feature {})", self.indices[index / width], index % width);
-        Err(self.non_finite("input", place, index % width, value))
-    }
-
-    /// The mean loss, if it and the outputs are finite; else the first place that is not.
-    fn mean_loss(&self, losses: BufferId, findings: &Findings) -> Result<T> {
-        // SAFETY: between phases only the leader runs.
-        let losses = unsafe { self.memory.read(losses, 0, self.plan.batch) };
-        let mean = reduce::mean(self.context, losses)?;
-        if mean.is_finite() && findings.output.load(Ordering::Relaxed) == NONE {
-            return Ok(mean);
-        }
-        for output in &self.plan.outputs {
-            // SAFETY: as above; the forward buffers live until after the loss.
-            let values = unsafe { self.memory.read(output.buffer, 0, self.plan.batch * output.width) };
-            if let Some(index) = reduce::first_non_finite(self.context, values) {
-                let place = format!("layer {}", self.graph.layers[output.layer]);
-                return Err(self.non_finite("output", place, index, values[index]));
-            }
-        }
-        Err(match reduce::first_non_finite(self.context, losses) {
-            Some(index) => {
-                let place = format!("sample {}", self.indices[index]);
-                self.non_finite("loss", place, index, losses[index])
-            }
-            // Each is finite, their sum is not.
-            None => self.non_finite("mean loss", "the batch".to_owned(), 0, mean),
-        })
-    }
-
-    /// What a run without an update hands out is finite: outputs where there is no loss that tells, gradients where
-    /// no update does.
-    fn check_results(&self) -> Result<()> {
-        if let (None, Some(output)) = (self.plan.loss, self.plan.outputs.last()) {
-            // SAFETY: between phases only the leader runs; the last output lives to the end.
-            let values = unsafe { self.memory.read(output.buffer, 0, self.plan.batch * output.width) };
-            if let Some(index) = reduce::first_non_finite(self.context, values) {
-                let sample = self.indices[index / output.width];
-                let place = format!("layer {} (sample {sample})", self.graph.layers[output.layer]);
-                return Err(self.non_finite("output", place, index % output.width, values[index]));
-            }
-        }
-        let Some(d_input) = self.plan.d_input else { return Ok(()) };
-        self.check_all_gradients()?;
-        let width = self.graph.width(self.graph.input);
-        // SAFETY: as above.
-        let values = unsafe { self.memory.read(d_input, 0, self.plan.batch * width) };
-        match reduce::first_non_finite(self.context, values) {
-            None => Ok(()),
-            Some(index) => {
-                let place = format!("the input, sample {}", self.indices[index / width]);
-                Err(self.non_finite("gradient", place, index % width, values[index]))
-            }
-        }
-    }
-
-    fn check_all_gradients(&self) -> Result<()> {
-        for parameter in &self.graph.parameters {
-            // SAFETY: between phases only the leader runs.
-            let gradients = unsafe { self.memory.flat(parameter.offset, parameter.len(), 0) }.gradients;
-            if let Some(index) = reduce::first_non_finite(self.context, gradients) {
-                let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
-                return Err(self.non_finite("gradient", place, index, gradients[index]));
-            }
-        }
-        Ok(())
-    }
-
     /// Runs one tile.
     ///
     /// # Safety
     /// Every phase before is done; each tile of this phase runs once; no two run with the same member at once.
-    unsafe fn tile(&self, phase: &Phase, tile: &Tile, update: Option<&AnyStep>, findings: &Findings) {
-        // Tiles that are cut by rows.
-        let first = tile.index * phase.rows_per_tile;
-        let rows = phase.rows_per_tile.min(self.plan.batch.saturating_sub(first));
-        let (start, len) = (first * phase.row, rows * phase.row);
-        let (context, memory) = (self.context, &self.memory);
-        // SAFETY: the rows of a tile are its alone; buffers that a phase reads are written by none of its tiles.
+    unsafe fn tile(&self, phase: &Phase, tile: Tile, ready: &[Ready<T>], findings: &Findings) {
+        let (job, index) = phase.order[tile.index];
+        // SAFETY: passed on.
         let done = unsafe {
-            match &phase.work {
-                Work::Gather { input } => {
-                    let rows = &self.indices[first..first + rows];
-                    let x = memory.write(*input, start, len);
-                    self.source.gather_features(context, rows, x);
-                    if let Some(index) = reduce::first_non_finite(context, x) {
-                        findings.input.fetch_min(start + index, Ordering::Relaxed);
-                    }
+            match &phase.jobs[job as usize].work {
+                Work::Chain(chain) => self.chain(chain, index as usize, tile.member, findings),
+                Work::Product(product) => {
+                    self.weight_or_whole(product, index as usize, tile.member, ready, findings);
                     Ok(())
                 }
-                Work::Product { product, bias } => {
-                    self.product(product, *bias, tile);
+                Work::BiasGradient(bias) => {
+                    self.bias_gradient(*bias, index as usize, ready, findings);
                     Ok(())
                 }
-                Work::Activation { activation, input, output } => {
-                    let (x, y) = (memory.read(*input, start, len), memory.write(*output, start, len));
-                    activation::forward(context, *activation, x, y)
+                Work::CustomGradient(custom) => {
+                    self.custom_gradient(custom, ready, findings);
+                    Ok(())
                 }
-                Work::Softmax { input, output } => {
-                    let (x, y) = (memory.read(*input, start, len), memory.write(*output, start, len));
-                    softmax::forward(context, x, y, phase.row)
+                Work::Update => {
+                    self.update(index as usize, ready, findings);
+                    Ok(())
                 }
-                Work::Loss { output, targets, losses, d_output } => {
-                    let y = memory.read(*output, start, len);
-                    let losses = memory.write(*losses, first, rows);
-                    let d = d_output.map(|d| memory.write(d, start, len));
-                    let targets = targets.map(|id| memory.write(id, start, len));
-                    self.loss(first, rows, phase.row, y, targets, losses, d, findings)
-                }
-                Work::ActivationBackward { activation, saved, d } => {
-                    let (saved, d) = (memory.read(*saved, start, len), memory.write(*d, start, len));
-                    activation::backward_in_place(context, *activation, saved, d)
-                }
-                Work::SoftmaxBackward { output, d_output, d_input } => {
-                    let (y, d) = (memory.read(*output, start, len), memory.read(*d_output, start, len));
-                    softmax::backward(context, y, d, memory.write(*d_input, start, len), phase.row)
-                }
-                Work::Update => self.update(tile.index, update, findings),
             }
         };
         // Shapes and steps were checked when plan and optimiser were made: what fails here is a bug of the plan.
@@ -238,53 +172,272 @@ impl<T: Element> Run<'_, T> {
         }
     }
 
+    /// All operations of a chain on tile `tile` of the batch's rows.
+    ///
     /// # Safety
     /// As [`Run::tile`].
-    unsafe fn product(&self, p: &Product, bias: Option<BiasGradient>, tile: &Tile) {
-        let tiles = p.plan.tasks();
-        if let Some(bias) = bias
-            && tile.index >= tiles
-        {
-            let first = (tile.index - tiles) * BIAS_COLUMNS;
-            let columns = BIAS_COLUMNS.min(bias.width - first);
-            // SAFETY: nobody writes the gradient of the output in this phase; the columns are this tile's alone.
-            unsafe {
-                let d = self.memory.read(bias.d_output, 0, self.plan.batch * bias.width);
-                let gradient = self.memory.flat(bias.gradient + first, columns, 0).gradients;
-                let sums = reduce::ColumnSums {
-                    input: d,
-                    rows: self.plan.batch,
-                    row_stride: bias.width,
-                    first_column: first,
-                    out: gradient,
-                };
-                T::run(self.context, sums);
-            }
-            return;
+    unsafe fn chain(&self, chain: &Chain, tile: usize, member: usize, findings: &Findings) -> Result<()> {
+        let first = tile * chain.rows_per_tile;
+        let rows = TileRows {
+            first,
+            count: chain.rows_per_tile.min(self.plan.batch - first),
+            most: chain.rows_per_tile,
+            member,
+        };
+        for link in &chain.links {
+            // SAFETY: passed on: the rows of a tile are its alone.
+            unsafe { self.operation(&link.operation, link.row, rows, findings)? };
         }
-        let at = |place: Place| self.memory.pointer(place).cast_const();
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn operation(
+        &self,
+        operation: &Operation,
+        row: usize,
+        rows: TileRows,
+        findings: &Findings,
+    ) -> Result<()> {
+        let (context, memory) = (self.context, &self.memory);
+        let start = |id: BufferId| memory.start(id, &rows, row);
+        let len = rows.count * row;
+        let rows_of = |id: BufferId, row: usize| (memory.start(id, &rows, row), rows.count * row);
+        // SAFETY: the rows of a tile are its alone, and its operations run one after the other; no two of an operation's
+        // buffers are one, and `Plan::new` gave each its own place.
+        unsafe {
+            match *operation {
+                Operation::Gather { input } => {
+                    let x = memory.write(input, start(input), len);
+                    self.source.gather_features(
+                        context,
+                        &self.indices[rows.first..rows.first + rows.count],
+                        x,
+                    );
+                    if let Some(index) = reduce::first_non_finite(context, x) {
+                        findings.input.fetch_min(rows.first * row + index, Ordering::Relaxed);
+                    }
+                    Ok(())
+                }
+                Operation::Product(ref product) => {
+                    let plan = &product.plans[usize::from(rows.count < rows.most && product.plans.len() > 1)];
+                    for task in 0..plan.tasks() {
+                        self.product(product, plan, Some(rows), task, rows.member, None);
+                    }
+                    Ok(())
+                }
+                Operation::Activation { activation, input, output } => {
+                    let x = memory.read(input, start(input), len);
+                    activation::forward(context, activation, x, memory.write(output, start(output), len))
+                }
+                Operation::Softmax { input, output } => {
+                    let x = memory.read(input, start(input), len);
+                    softmax::forward(context, x, memory.write(output, start(output), len), row)
+                }
+                Operation::Loss { output, targets, losses, d_output } => {
+                    let y = memory.read(output, start(output), len);
+                    let losses = memory.write(losses, rows.first, rows.count);
+                    let d = d_output.map(|d| memory.write(d, start(d), len));
+                    let targets = targets.map(|id| memory.write(id, start(id), len));
+                    self.loss(rows.first, rows.count, row, y, targets, losses, d, findings)
+                }
+                Operation::ActivationBackward { activation, saved, d } => {
+                    let saved = memory.read(saved, start(saved), len);
+                    activation::backward_in_place(context, activation, saved, memory.write(d, start(d), len))
+                }
+                Operation::SoftmaxBackward { output, d_output, d_input } => {
+                    let y = memory.read(output, start(output), len);
+                    let d = memory.read(d_output, start(d_output), len);
+                    softmax::backward(context, y, d, memory.write(d_input, start(d_input), len), row)
+                }
+                Operation::Dropout { input, output, keep, layer } => {
+                    let y = memory.write(output, start(output), len);
+                    y.copy_from_slice(memory.read(input, start(input), len));
+                    self.drop_out(y, keep, layer, rows.first * row)
+                }
+                Operation::DropoutBackward { d, keep, layer } => {
+                    self.drop_out(memory.write(d, start(d), len), keep, layer, rows.first * row)
+                }
+                Operation::Custom { custom, input, output } => {
+                    let (x, y) = (rows_of(input, custom.inputs), rows_of(output, custom.outputs));
+                    let x = memory.read(input, x.0, x.1);
+                    let (parameters, y) = (self.custom_parameters(custom), memory.write(output, y.0, y.1));
+                    self.graph.customs[custom.function].of::<T>().forward(context, parameters, x, y);
+                    Ok(())
+                }
+                Operation::CustomBackward { custom, input, output, d_output, d_input } => {
+                    let x = rows_of(input, custom.inputs);
+                    let (y, d_y) = (rows_of(output, custom.outputs), rows_of(d_output, custom.outputs));
+                    let d_x = rows_of(d_input, custom.inputs);
+                    self.graph.customs[custom.function].of::<T>().backward(
+                        context,
+                        self.custom_parameters(custom),
+                        memory.read(input, x.0, x.1),
+                        memory.read(output, y.0, y.1),
+                        memory.read(d_output, d_y.0, d_y.1),
+                        memory.write(d_input, d_x.0, d_x.1),
+                    );
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Multiplies elements of a value by the mask of a layer, from the batch's element `first` on. It is drawn again for the
+    /// backward pass: an element's word is a matter of its place.
+    fn drop_out(&self, x: &mut [T], keep: f64, layer: usize, first: usize) -> Result<()> {
+        let rng = self.dropout.stream(layer as u64);
+        let mut mask = [T::zero(); MASK];
+        for (piece, x) in x.chunks_mut(MASK).enumerate() {
+            let mask = &mut mask[..x.len()];
+            rng.at((first + piece * MASK) as u64).fill_dropout(self.context, mask, keep)?;
+            multiply(self.context, mask, x)?;
+        }
+        Ok(())
+    }
+
+    fn custom_parameters(&self, custom: CustomCall) -> &[T] {
+        match custom.parameter.map(|index| &self.graph.parameters[index]) {
+            // SAFETY: parameters change in updates alone, which are in later phases.
+            Some(parameter) => unsafe { self.memory.parameters(parameter.offset, parameter.len()) },
+            None => &[],
+        }
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn custom_gradient(&self, job: &CustomGradient, ready: &[Ready<T>], findings: &Findings) {
+        let (custom, batch) = (job.custom, self.plan.batch);
+        let Some(parameter) = custom.parameter.map(|index| &self.graph.parameters[index]) else { return };
+        let function = self.graph.customs[custom.function].of::<T>();
+        // SAFETY: nobody writes these buffers in this phase, and nobody else touches this parameter.
+        unsafe {
+            let x = self.memory.read(job.input, 0, batch * custom.inputs);
+            let y = self.memory.read(job.output, 0, batch * custom.outputs);
+            let d_y = self.memory.read(job.d_output, 0, batch * custom.outputs);
+            let gradients = self.memory.gradients_mut(parameter.offset, parameter.len());
+            let before = self.accumulate.then(|| gradients.to_vec());
+            function.gradient(self.context, self.custom_parameters(custom), x, y, d_y, gradients);
+            for (gradient, before) in gradients.iter_mut().zip(before.into_iter().flatten()) {
+                *gradient += before;
+            }
+            let all = one_row(parameter.len());
+            if job.update && !self.update_range(parameter.offset, all, &ready[parameter.group]) {
+                findings.finite.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A task of a product over the whole batch; if it is a weight gradient, the update follows each tile of it.
+    ///
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn weight_or_whole(
+        &self,
+        p: &Product,
+        task: usize,
+        member: usize,
+        ready: &[Ready<T>],
+        findings: &Findings,
+    ) {
+        let Some(index) = p.update else {
+            // SAFETY: passed on.
+            unsafe { self.product(p, &p.plans[0], None, task, member, None) };
+            return;
+        };
+        let parameter = &self.graph.parameters[index];
+        let update = |row: usize, col: usize, tile: MatMut<'_, T>| {
+            let (start, layout) = (parameter.offset + row * parameter.cols + col, tile.layout());
+            // SAFETY: the elements of the tile are this task's alone, and its view of their gradients ends here.
+            if !unsafe { self.update_range(start, layout, &ready[parameter.group]) } {
+                findings.finite.store(false, Ordering::Relaxed);
+            }
+        };
+        let states = ready[parameter.group].states();
+        // SAFETY: passed on.
+        unsafe { self.product(p, &p.plans[0], None, task, member, Some((&update, states))) };
+    }
+
+    /// A task of a product. In a chain, its rows are `rows` of the batch.
+    ///
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn product(
+        &self,
+        p: &Product,
+        plan: &gemm::Plan,
+        rows: Option<TileRows>,
+        task: usize,
+        member: usize,
+        update: Option<(&TileFunction<'_, T>, usize)>,
+    ) {
+        let tile_function = update.map(|(function, _)| function);
+        let (companions, companion_count) = match (p.c, update) {
+            (Place::Gradients(at), Some((_, states))) => self.memory.companions(at, states),
+            _ => ([std::ptr::null(); COMPANIONS], 0),
+        };
+        let adds = self.accumulate && matches!(p.c, Place::Gradients(_));
+        let (inputs, outputs) = (p.a_layout.cols, p.b_layout.cols);
+        // A and C have a row for each sample, if there are rows to choose.
+        let at = |place: Place, row: usize| {
+            let offset = match (place, &rows) {
+                (Place::Buffer(id), Some(rows)) => self.memory.start(id, rows, row),
+                _ => 0,
+            };
+            self.memory.pointer(place).wrapping_add(offset)
+        };
+        let workspace = self.memory.pointer(Place::Buffer(self.plan.workspace));
         let operands = Operands {
-            a: at(p.a),
+            a: at(p.a, inputs).cast_const(),
             a_row_stride: p.a_layout.row_stride,
             a_col_stride: p.a_layout.col_stride,
-            b: at(p.b),
+            b: self.memory.pointer(p.b).cast_const(),
             b_row_stride: p.b_layout.row_stride,
             b_col_stride: p.b_layout.col_stride,
-            c: self.memory.pointer(p.c),
-            c_row_stride: p.b_layout.cols as isize,
+            c: at(p.c, outputs),
+            c_row_stride: outputs as isize,
             c_col_stride: 1,
             alpha: T::one(),
-            beta: T::zero(),
-            bias: at(p.bias),
+            beta: if adds { T::one() } else { T::zero() },
+            bias: self.memory.pointer(p.bias).cast_const(),
             activation: p.activation,
             derivative: p.derivative,
-            saved: at(p.saved),
-            saved_row_stride: p.b_layout.cols as isize,
-            tile_function: None,
-            workspace: self.memory.pointer(p.workspace),
+            saved: at(p.saved, outputs).cast_const(),
+            saved_row_stride: outputs as isize,
+            tile_function,
+            companions,
+            companion_count,
+            workspace: workspace.wrapping_add(member * self.plan.workspace_len),
         };
-        // SAFETY: the operands are the plan's buffers, as long as its layouts say; the rest is the caller's promise.
-        unsafe { p.plan.run(self.context, &operands, tile.index, tile.member) };
+        // SAFETY: the operands are the plan's buffers, as long as its layouts say; the workspace has room for the packing
+        // buffers of any of its products for each member; the rest is the caller's promise.
+        unsafe { plan.run(self.context, &operands, task, 0) };
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn bias_gradient(&self, bias: BiasGradient, tile: usize, ready: &[Ready<T>], findings: &Findings) {
+        let first = tile * BIAS_COLUMNS;
+        let columns = BIAS_COLUMNS.min(bias.width - first);
+        let start = bias.gradient + first;
+        let mut sums = [T::zero(); BIAS_COLUMNS];
+        let sums = &mut sums[..columns];
+        // SAFETY: nobody writes the gradient of the output in this phase; the columns are this tile's alone.
+        unsafe {
+            let input = self.memory.read(bias.d_output, 0, self.plan.batch * bias.width);
+            let (rows, row_stride) = (self.plan.batch, bias.width);
+            T::run(
+                self.context,
+                reduce::ColumnSums { input, rows, row_stride, first_column: first, out: sums },
+            );
+            for (gradient, &sum) in self.memory.gradients_mut(start, columns).iter_mut().zip(&*sums) {
+                *gradient = if self.accumulate { *gradient + sum } else { sum };
+            }
+            if bias.update && !self.update_range(start, one_row(columns), &ready[bias.group]) {
+                findings.finite.store(false, Ordering::Relaxed);
+            }
+        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one tile's slices")]
@@ -304,7 +457,7 @@ impl<T: Element> Run<'_, T> {
             findings.output.fetch_min(first * width + index, Ordering::Relaxed);
         }
         // The gradient of the mean over the batch.
-        let batch = Rows::scaled(width, 1.0 / self.plan.batch as f64);
+        let batch = Rows::scaled(width, self.weight / self.plan.batch as f64);
         let Some(kind) = self.plan.loss else { return Ok(()) };
         let Some(targets) = targets else {
             let classes = &self.classes[first..first + rows];
@@ -335,28 +488,24 @@ impl<T: Element> Run<'_, T> {
         Ok(())
     }
 
-    /// The pieces of tile `tile` of the flat arrays, start and end, without the gaps between parameters: with an epsilon
-    /// of 0, Adam would make NaN of them.
-    fn pieces(&self, tile: usize) -> impl Iterator<Item = (usize, usize)> {
+    /// The pieces of tile `tile` of the flat arrays, start, end and group, without the gaps between parameters: with an
+    /// epsilon of 0, Adam would make NaN of them.
+    fn pieces(&self, tile: usize) -> impl Iterator<Item = (usize, usize, usize)> {
         let (start, end) = (tile * UPDATE_ELEMENTS, (tile + 1) * UPDATE_ELEMENTS);
         let segments = &self.graph.segments;
         let segments = &segments[segments.partition_point(|segment| segment.end <= start)..];
         let inside = segments.iter().take_while(move |segment| segment.start < end);
-        inside.map(move |segment| (segment.start.max(start), segment.end.min(end)))
+        inside.map(move |segment| (segment.start.max(start), segment.end.min(end), segment.group))
     }
 
-    /// The update with the gradients bounded. The norm is summed by tiles of `UPDATE_ELEMENTS`, in their order, so its
-    /// bits do not depend on the team.
+    /// What the gradients are multiplied by, so that their norm is at most the limit; 1 if there is none. The norm is
+    /// summed by tiles of `UPDATE_ELEMENTS`, in their order, so its bits do not depend on the team.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if there is a norm and it is not finite: nothing is updated.
-    fn clipped(&self, team: &Team<'_>, tiles: usize) -> Result<Option<AnyStep>> {
-        let Some(update) = self.update else { return Ok(None) };
-        let limit = match self.clip {
-            Clip::Value(limit) => return update.clip_value(limit).map(Some),
-            Clip::Norm(limit) => limit,
-            _ => return Ok(Some(*update)),
-        };
+    fn bounding_scale(&self, team: &Team<'_>) -> Result<f64> {
+        let Clip::Norm(limit) = self.clip else { return Ok(1.0) };
+        let tiles = self.graph.flat_len.div_ceil(UPDATE_ELEMENTS);
         team.phase(tiles, &|tile| {
             let sum = self.tile_squares(tile.index, 1.0);
             self.squares[tile.index].store(sum.to_bits(), Ordering::Relaxed);
@@ -372,23 +521,17 @@ impl<T: Element> Run<'_, T> {
         };
         if !norm.is_finite() {
             self.check_all_gradients()?;
-            let place = "all parameters".to_owned();
-            return Err(Error::NonFinite {
-                what: "gradient norm",
-                place,
-                step: self.step,
-                index: 0,
-                value: norm,
-            });
+            let (what, place) = ("gradient norm", "all parameters".to_owned());
+            return Err(Error::NonFinite { what, place, step: self.step, index: 0, value: norm });
         }
-        update.gradient_scale(update::norm_scale(norm, limit)).map(Some)
+        Ok(update::norm_scale(norm, limit))
     }
 
     fn tile_squares(&self, tile: usize, scale: f64) -> f64 {
         let mut sum = 0.0;
-        for (start, end) in self.pieces(tile) {
+        for (start, end, _) in self.pieces(tile) {
             // SAFETY: nobody writes gradients while they are summed, before the update.
-            let gradients = unsafe { self.memory.flat(start, end - start, 0) }.gradients;
+            let gradients = unsafe { self.memory.gradients(start, end - start) };
             sum += update::sum_squares(self.context, gradients, scale);
         }
         sum
@@ -396,36 +539,32 @@ impl<T: Element> Run<'_, T> {
 
     /// # Safety
     /// As [`Run::tile`].
-    unsafe fn update(&self, tile: usize, update: Option<&AnyStep>, findings: &Findings) -> Result<()> {
-        let Some(update) = update else { return Ok(()) };
-        for (start, end) in self.pieces(tile) {
-            // SAFETY: the chunk is this tile's alone.
-            let flat = unsafe { self.memory.flat(start, end - start, update.states()) };
-            if !update.run(self.context, flat.parameters, flat.gradients, flat.states)? {
+    unsafe fn update(&self, tile: usize, ready: &[Ready<T>], findings: &Findings) {
+        for (start, end, group) in self.pieces(tile) {
+            // SAFETY: the piece is this tile's alone.
+            if !unsafe { self.update_range(start, one_row(end - start), &ready[group]) } {
                 findings.finite.store(false, Ordering::Relaxed);
             }
         }
-        Ok(())
+    }
+
+    /// Updates the parameters from `start` on that `layout` says. False if something is not finite.
+    ///
+    /// # Safety
+    /// No other thread touches them, or their gradients and states, meanwhile.
+    unsafe fn update_range(&self, start: usize, layout: Layout, ready: &Ready<T>) -> bool {
+        // Whole rows that follow each other are one.
+        let layout = if layout.row_stride.unsigned_abs() == layout.cols {
+            one_row(layout.rows * layout.cols)
+        } else {
+            layout
+        };
+        // SAFETY: passed on; the engine made the states that the update has.
+        let flat = unsafe { self.memory.flat(start, layout, ready.states()) };
+        ready.run(self.context, flat.parameters, flat.gradients.as_ref(), flat.states)
     }
 }
 
-impl Loss {
-    /// Whether the loss takes such targets for outputs of `width`.
-    pub(crate) fn check(self, targets: Option<TargetKind>, width: usize) -> Result<()> {
-        let refuse = |expected: String, got: String| Err(Error::data(self.name(), "targets", expected, got));
-        match (self, targets) {
-            (_, None) => refuse("classes or values".to_owned(), "none".to_owned()),
-            (Self::CrossEntropy, Some(TargetKind::Classes(count))) if count > width => {
-                refuse(format!("at most {width} classes, one per output"), format!("{count} classes"))
-            }
-            (Self::CrossEntropy, Some(TargetKind::Classes(_))) => Ok(()),
-            (_, Some(TargetKind::Values(got))) if got != width => {
-                refuse(format!("{width} values per sample, one per output"), got.to_string())
-            }
-            (_, Some(TargetKind::Values(_))) => Ok(()),
-            (_, Some(TargetKind::Classes(_))) => {
-                refuse(format!("{width} values per sample"), "classes".to_owned())
-            }
-        }
-    }
+fn one_row(cols: usize) -> Layout {
+    Layout { rows: 1, cols, row_stride: 0, col_stride: 1 }
 }

@@ -1,7 +1,7 @@
 //! The two floats that everything is generic over.
 
 use super::math::Elementary;
-use super::{activation, convert, gemm, loss, math, reduce, softmax, update};
+use super::{activation, ahead, convert, gemm, loss, math, multiply, reduce, softmax, update};
 use crate::simd::Scalar;
 use std::fmt;
 
@@ -56,7 +56,10 @@ pub enum Floats<'a> {
 }
 
 mod sealed {
-    use super::{Elementary, Floats, Scalar, activation, convert, gemm, loss, math, reduce, softmax, update};
+    use super::{
+        Elementary, Floats, Scalar, activation, ahead, convert, gemm, loss, math, multiply, reduce, softmax,
+        update,
+    };
     use crate::rng;
 
     /// What the crate needs of a float and nobody outside relies on.
@@ -66,12 +69,14 @@ mod sealed {
         + Elementary
         + activation::Formulas
         + activation::Kernels
+        + ahead::Kernels
         + convert::Kernels
         + gemm::backend::Libraries
         + gemm::driver::Kernels
         + gemm::pack::Kernels
         + loss::Kernels
         + math::Kernels
+        + multiply::Kernels
         + reduce::Kernels
         + rng::Kernels
         + rng::Quantile

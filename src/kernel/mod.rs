@@ -6,6 +6,7 @@
 
 mod accuracy;
 pub mod activation;
+pub(crate) mod ahead;
 pub(crate) mod compiled;
 pub mod convert;
 mod element;
@@ -13,6 +14,7 @@ pub mod gemm;
 pub(crate) mod loops;
 pub mod loss;
 pub mod math;
+mod multiply;
 pub mod reduce;
 #[doc(hidden)]
 pub mod reference;
@@ -22,3 +24,4 @@ pub mod update;
 
 pub use accuracy::Accuracy;
 pub use element::Element;
+pub use multiply::multiply;

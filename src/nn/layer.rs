@@ -112,3 +112,45 @@ impl Layer for Softmax {
         builder.softmax(input)
     }
 }
+
+/// Dropout (Srivastava et al. 2014), inverted as in PyTorch: in training each element is 0 with the probability `rate`, or else
+/// divided by 1 - `rate`; otherwise nothing happens.
+///
+/// Which elements is a function of the seed that the model was built with, the number of steps taken, the layer, and the
+/// element's place in the batch: not of threads, and the same when a run is resumed.
+///
+/// ```
+/// use gemmule::nn::{Activation, Dense, Dropout, Sequential};
+/// let model = Sequential::new()
+///     .with(Dense::new(784, 512))
+///     .with(Activation::Relu)
+///     .with(Dropout::new(0.2))
+///     .with(Dense::new(512, 10))
+///     .build::<f32>(0)?;
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    rate: f64,
+}
+
+impl Dropout {
+    /// Drops elements with the probability `rate`, which is at least 0 and below 1 (or building the model fails).
+    pub fn new(rate: f64) -> Self {
+        Self { rate }
+    }
+}
+
+impl Layer for Dropout {
+    fn describe(&self) -> String {
+        format!("Dropout {}", self.rate)
+    }
+
+    fn inputs(&self) -> Option<usize> {
+        None
+    }
+
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
+        builder.dropout(input, self.rate)
+    }
+}

@@ -2,12 +2,11 @@
 
 use super::init;
 use crate::context::{Backend, Context};
-use crate::engine::{BatchSource, Engine, Graph, Loss, Parameter, TargetKind, Task};
+use crate::engine::{BatchSource, Engine, Fusion, Graph, Loss, Parameter, TargetKind, Task};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, reduce};
-use crate::optim::{Clip, Optimizer};
-use crate::parallel::{self, Team};
+use crate::optim::{Clip, Groups, Optimizer};
 use crate::rng::{Rng, purpose};
 use crate::tensor::Tensor;
 
@@ -24,15 +23,11 @@ pub struct ParameterInfo {
 /// [`fit`](Self::fit) or [`step`](Self::step).
 #[derive(Debug)]
 pub struct Model<T: Element> {
-    engine: Engine<T>,
-    compiled: Option<(Loss, Optimizer)>,
-}
-
-/// Mean loss over some samples, and how many of them are right (0 if that was not asked for).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Score<T> {
-    pub loss: T,
-    pub correct: usize,
+    pub(super) engine: Engine<T>,
+    compiled: Option<Loss>,
+    pub(super) optimizers: Groups,
+    /// What was accumulated since the last update: batches.
+    pub(super) accumulated: usize,
 }
 
 impl<T: Element> Model<T> {
@@ -44,6 +39,7 @@ impl<T: Element> Model<T> {
             return Err(Error::argument("build", "backend of the context", expected, context.backend()));
         }
         let mut engine = Engine::new(context, graph)?;
+        engine.seed = seed;
         let parameters = engine.graph().parameters.clone();
         let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
@@ -55,46 +51,117 @@ impl<T: Element> Model<T> {
             }
             write(&mut engine, index, parameter, &values);
         }
-        Ok(Self { engine, compiled: None })
+        Ok(Self { engine, compiled: None, optimizers: Groups::default(), accumulated: 0 })
     }
 
-    /// Sets what the model is trained to make small, and how. The optimiser begins anew.
+    /// Sets what the model is trained to make small, and how. The optimiser begins anew, with all parameters in one group.
     ///
     /// # Errors
     /// [`Error::Argument`] if an option of the optimiser is out of its range: a learning rate that is negative, NaN
     /// or infinite, for example.
     pub fn compile(&mut self, loss: Loss, optimizer: impl Into<Optimizer>) -> Result<()> {
-        let optimizer = optimizer.into();
-        optimizer.update(1)?;
+        let mut optimizers = Groups::default();
+        optimizers.add(optimizer.into())?;
+        self.optimizers = optimizers;
         self.engine.forget_optimiser();
-        self.compiled = Some((loss, optimizer));
+        self.engine.change_parameters(|all| all.iter_mut().for_each(|parameter| parameter.group = 0));
+        self.compiled = Some(loss);
+        self.accumulated = 0;
         Ok(())
     }
 
-    pub(crate) fn compiled(&self, operation: &'static str) -> Result<(Loss, Optimizer)> {
+    /// Has an optimiser of their own update some parameters, as PyTorch's parameter groups do: a weight decay that spares
+    /// the biases, a smaller step for the first layers. Returns the group's number; the others are group 0. The optimiser
+    /// begins anew for all.
+    ///
+    /// `names` are those of parameters (`0.weight`) or layers (`0`).
+    ///
+    /// # Errors
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if a name is unknown or an option of the
+    /// optimiser is out of its range. Nothing is changed then.
+    ///
+    /// ```
+    /// use gemmule::nn::{Activation, Dense, Loss, Sequential};
+    /// use gemmule::optim::AdamW;
+    /// let mut model = Sequential::new()
+    ///     .with(Dense::new(4, 8))
+    ///     .with(Activation::Relu)
+    ///     .with(Dense::new(8, 3))
+    ///     .build::<f32>(0)?;
+    /// model.compile(Loss::CrossEntropy, AdamW::default())?;
+    /// let no_decay = AdamW { weight_decay: 0.0, ..AdamW::default() };
+    /// model.parameter_group(&["0.bias", "2.bias"], no_decay)?;
+    /// # Ok::<(), gemmule::Error>(())
+    /// ```
+    pub fn parameter_group(&mut self, names: &[&str], optimizer: impl Into<Optimizer>) -> Result<usize> {
+        self.compiled("parameter_group")?;
+        let found = self.find_all("parameter_group", names)?;
+        let group = self.optimizers.add(optimizer.into())?;
+        self.engine.forget_optimiser();
+        self.engine.change_parameters(|all| found.iter().for_each(|&index| all[index].group = group));
+        Ok(group)
+    }
+
+    /// Freezes parameters, or trains them again, as PyTorch's `requires_grad_`. A frozen one has no gradient and no update,
+    /// and nothing is computed for it: below the first layer that is trained there is no backward pass.
+    ///
+    /// `names` are those of parameters (`0.weight`) or layers (`0`).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a name is unknown: nothing is changed then.
+    pub fn set_trainable(&mut self, names: &[&str], trainable: bool) -> Result<()> {
+        let found = self.find_all("set_trainable", names)?;
+        self.engine.change_parameters(|all| found.iter().for_each(|&index| all[index].frozen = !trainable));
+        Ok(())
+    }
+
+    /// Whether a parameter is trained.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] lists the names there are.
+    pub fn is_trainable(&self, name: &str) -> Result<bool> {
+        self.find("is_trainable", name).map(|(_, parameter)| !parameter.frozen)
+    }
+
+    /// The parameters that are called so, and those of the layers.
+    fn find_all(&self, operation: &'static str, names: &[&str]) -> Result<Vec<usize>> {
+        let all = &self.engine.graph().parameters;
+        let mut found = Vec::new();
+        for name in names {
+            let before = found.len();
+            let is_of_layer =
+                |p: &Parameter| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            let fits = all.iter().enumerate().filter(|(_, p)| p.name == *name || is_of_layer(p));
+            found.extend(fits.map(|(index, _)| index));
+            if found.len() == before {
+                self.find(operation, name)?;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn compiled(&self, operation: &'static str) -> Result<Loss> {
         self.compiled.ok_or(Error::State { operation, what: "the model has no loss yet: call compile first" })
     }
 
     /// The loss; `None` before [`compile`](Self::compile).
     pub fn loss(&self) -> Option<Loss> {
-        self.compiled.map(|(loss, _)| loss)
+        self.compiled
     }
 
-    /// The step size; `None` before [`compile`](Self::compile).
+    /// The step size of group 0; `None` before [`compile`](Self::compile).
     pub fn learning_rate(&self) -> Option<f64> {
-        self.compiled.map(|(_, optimizer)| optimizer.learning_rate())
+        self.optimizers.learning_rate()
     }
 
-    /// Changes the step size and leaves the optimiser's state as it is.
+    /// Changes the step size of group 0 and leaves the optimiser's state as it is. Other groups' step sizes keep their ratio
+    /// to it (if it was not compiled with 0).
     ///
     /// # Errors
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if it is negative, NaN or infinite.
     pub fn set_learning_rate(&mut self, value: f64) -> Result<()> {
-        let (loss, mut optimizer) = self.compiled("set_learning_rate")?;
-        optimizer.set_learning_rate(value);
-        optimizer.update(1)?;
-        self.compiled = Some((loss, optimizer));
-        Ok(())
+        self.compiled("set_learning_rate")?;
+        self.optimizers.set_learning_rate(value)
     }
 
     /// Looks at every gradient before each update, so that a gradient that is NaN or infinite changes nothing. Off by
@@ -217,7 +284,7 @@ impl<T: Element> Model<T> {
         Ok(())
     }
 
-    fn check_samples(
+    pub(super) fn check_samples(
         &self,
         operation: &'static str,
         source: &dyn BatchSource<T>,
@@ -236,7 +303,7 @@ impl<T: Element> Model<T> {
 
     /// Whether `source` has samples, features and targets that the model and its loss take.
     pub(crate) fn check_source(&self, operation: &'static str, source: &dyn BatchSource<T>) -> Result<()> {
-        let (loss, _) = self.compiled(operation)?;
+        let loss = self.compiled(operation)?;
         if source.is_empty() {
             return Err(Error::data(operation, "data set", "at least one sample", 0));
         }
@@ -244,95 +311,8 @@ impl<T: Element> Model<T> {
         self.check_features(operation, source)
     }
 
-    fn targets(operation: &'static str, source: &dyn BatchSource<T>) -> Result<TargetKind> {
+    pub(super) fn targets(operation: &'static str, source: &dyn BatchSource<T>) -> Result<TargetKind> {
         source.target_kind().ok_or_else(|| Error::data(operation, "targets", "classes or values", "none"))
-    }
-
-    /// One training step on the samples `indices` of `source`: forward, backward, update. Returns the mean loss
-    /// before the update.
-    ///
-    /// # Errors
-    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Data`] if the samples do not fit;
-    /// [`Error::NonFinite`] names what is NaN or infinite; [`Error::Poisoned`] after a step that spoilt the
-    /// parameters.
-    pub fn step(&mut self, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<T> {
-        let (loss, _) = self.compiled("step")?;
-        let task = Task::Train(loss, Self::targets("step", source)?);
-        let width = self.engine.width(task, indices.len());
-        let score = parallel::with_team(width, |team| self.step_in(team, source, indices, false))?;
-        Ok(score.loss)
-    }
-
-    /// A training step as part of `team`.
-    pub(crate) fn step_in(
-        &mut self,
-        team: &Team<'_>,
-        source: &dyn BatchSource<T>,
-        indices: &[usize],
-        count_correct: bool,
-    ) -> Result<Score<T>> {
-        let (loss, optimizer) = self.compiled("step")?;
-        self.check_samples("step", source, indices)?;
-        let task = Task::Train(loss, Self::targets("step", source)?);
-        let update = optimizer.update(self.engine.steps() + 1)?;
-        let outcome = self.engine.run(team, task, source, indices, Some(&update), count_correct)?;
-        Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
-    }
-
-    /// The most threads that training steps on `batch` samples are worth.
-    pub(crate) fn training_width(&self, source: &dyn BatchSource<T>, batch: usize) -> Result<usize> {
-        let (loss, _) = self.compiled("fit")?;
-        Ok(self.engine.width(Task::Train(loss, Self::targets("fit", source)?), batch))
-    }
-
-    /// The most threads that predictions of `batch` samples are worth.
-    pub(crate) fn prediction_width(&self, batch: usize) -> usize {
-        self.engine.width(Task::Predict, batch)
-    }
-
-    /// The mean loss on the samples `indices` and its gradient with respect to every parameter (see
-    /// [`gradient`](Self::gradient)) and to the inputs, `(indices.len(), inputs)`. Nothing is updated.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step); a gradient that is NaN or infinite is an error here too, and spoils nothing.
-    pub fn gradients(&mut self, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<(T, Tensor<T>)> {
-        let (loss, _) = self.compiled("gradients")?;
-        self.check_samples("gradients", source, indices)?;
-        let task = Task::Gradients(loss, Self::targets("gradients", source)?, true);
-        let width = self.engine.width(task, indices.len());
-        let engine = &mut self.engine;
-        let outcome =
-            parallel::with_team(width, |team| engine.run(team, task, source, indices, None, false))?;
-        let d_input =
-            Tensor::from_slice(&[indices.len(), self.inputs()], self.engine.d_input().unwrap_or(&[]))?;
-        Ok((outcome.loss.unwrap_or_else(T::zero), d_input))
-    }
-
-    /// Mean loss on the samples `indices` and how many are right, without gradients.
-    pub(crate) fn score_in(
-        &mut self,
-        team: &Team<'_>,
-        source: &dyn BatchSource<T>,
-        indices: &[usize],
-        count_correct: bool,
-    ) -> Result<Score<T>> {
-        let (loss, _) = self.compiled("evaluate")?;
-        self.check_samples("evaluate", source, indices)?;
-        let task = Task::Evaluate(loss, Self::targets("evaluate", source)?);
-        let outcome = self.engine.run(team, task, source, indices, None, count_correct)?;
-        Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
-    }
-
-    /// The outputs for the samples `indices`, row by row; valid until the next call.
-    pub(crate) fn outputs_in(
-        &mut self,
-        team: &Team<'_>,
-        source: &dyn BatchSource<T>,
-        indices: &[usize],
-    ) -> Result<&[T]> {
-        self.check_samples("predict", source, indices)?;
-        self.engine.run(team, Task::Predict, source, indices, None, false)?;
-        Ok(self.engine.output())
     }
 
     /// True if the last layer is a softmax (for [`Loss::CrossEntropy`]) or a sigmoid (for
@@ -341,13 +321,18 @@ impl<T: Element> Model<T> {
         self.engine.ends_in_loss(loss)
     }
 
+    /// Which fusions the model's steps have from now on: for measuring what they save, since no bit depends on them.
+    pub fn set_fusion(&mut self, fusion: Fusion) {
+        self.engine.set_fusion(fusion);
+    }
+
     /// The training step on `batch` samples as text: phases, fusions, tiles.
     ///
     /// # Errors
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if `batch` is 0; [`Error::Data`] if
     /// the targets do not fit the loss.
     pub fn explain(&mut self, batch: usize, targets: TargetKind) -> Result<String> {
-        let (loss, _) = self.compiled("explain")?;
+        let loss = self.compiled("explain")?;
         if batch == 0 {
             return Err(Error::argument("explain", "batch", "at least 1", 0));
         }

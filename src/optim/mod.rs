@@ -21,6 +21,10 @@ pub use crate::kernel::update::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Lion, NAdam, RAdam, RmsProp, Sgd,
 };
 
+mod groups;
+
+pub(crate) use groups::Groups;
+
 use crate::error::Result;
 use crate::kernel::update::AnyStep;
 

@@ -4,9 +4,9 @@ use super::callback::{Callback, Control, Event};
 use super::predict::evaluate_in;
 use crate::data::Batches;
 use crate::engine::{BatchSource, TargetKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::nn::Model;
+use crate::nn::{Model, Score};
 use crate::parallel::{self, Team};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use std::time::Instant;
 pub struct Fit<'a, T: Element> {
     epochs: usize,
     batch_size: usize,
+    accumulate: usize,
     shuffle: bool,
     seed: u64,
     validation: Option<&'a dyn BatchSource<T>>,
@@ -24,7 +25,15 @@ pub struct Fit<'a, T: Element> {
 
 impl<T: Element> Default for Fit<'_, T> {
     fn default() -> Self {
-        Self { epochs: 1, batch_size: 32, shuffle: true, seed: 0, validation: None, callbacks: Vec::new() }
+        Self {
+            epochs: 1,
+            batch_size: 32,
+            accumulate: 1,
+            shuffle: true,
+            seed: 0,
+            validation: None,
+            callbacks: Vec::new(),
+        }
     }
 }
 
@@ -44,6 +53,13 @@ impl<'a, T: Element> Fit<'a, T> {
     #[must_use]
     pub fn batch_size(self, batch_size: usize) -> Self {
         Self { batch_size, ..self }
+    }
+
+    /// Batches whose gradients are added up before each update: a step on `batch_size * batches` samples, but for rounding, in
+    /// the memory of one batch. The loss is the mean over all of them, the last step of an epoch may have fewer.
+    #[must_use]
+    pub fn accumulate(self, batches: usize) -> Self {
+        Self { accumulate: batches, ..self }
     }
 
     /// Whether each epoch goes through the data in an order of its own.
@@ -70,6 +86,11 @@ impl<'a, T: Element> Fit<'a, T> {
     pub fn callback(mut self, callback: &'a mut dyn Callback) -> Self {
         self.callbacks.push(callback);
         self
+    }
+
+    /// Samples of an update.
+    fn step_samples(&self) -> usize {
+        self.batch_size.saturating_mul(self.accumulate)
     }
 
     /// Tells every callback; true if one wants to stop.
@@ -140,7 +161,11 @@ impl<T: Element> Model<T> {
         self.check_source("fit", data)?;
         options.validation.map_or(Ok(()), |source| self.check_source("fit: validation", source))?;
         // Refused here, before a thread is started: a batch of 0.
-        let batches = Batches::new(data.len(), options.batch_size, None)?;
+        if options.accumulate == 0 {
+            return Err(Error::argument("fit", "accumulate", "at least 1 batch", 0));
+        }
+        let samples = if options.batch_size == 0 { 0 } else { options.step_samples() };
+        let batches = Batches::new(data.len(), samples, None)?;
         let batch = options.batch_size.min(data.len());
         let width = self.training_width(data, batch)?;
         parallel::with_team(width, |team| self.fit_in(team, data, batches, &mut options))
@@ -174,7 +199,7 @@ impl<T: Element> Model<T> {
             let (mut sum, mut correct, mut samples) = (0.0, 0, 0);
             let start = Instant::now();
             for (index, batch) in batches.iter().enumerate() {
-                let score = self.step_in(team, data, batch, classes)?;
+                let score = self.step_on(team, data, batch, options.batch_size, classes)?;
                 let loss = score.loss.to_f64();
                 sum += loss * batch.len() as f64;
                 correct += score.correct;
@@ -202,5 +227,28 @@ impl<T: Element> Model<T> {
         history.stopped = stop;
         options.tell(&Event::TrainEnd(&history));
         Ok(history)
+    }
+
+    /// One update on the samples `indices`, `batch` of them at a time.
+    fn step_on(
+        &mut self,
+        team: &Team<'_>,
+        data: &dyn BatchSource<T>,
+        indices: &[usize],
+        batch: usize,
+        classes: bool,
+    ) -> Result<Score<T>> {
+        if indices.len() <= batch {
+            return self.step_in(team, data, indices, classes);
+        }
+        let mut total = Score { loss: T::zero(), correct: 0 };
+        for part in indices.chunks(batch) {
+            let weight = part.len() as f64 / indices.len() as f64;
+            let score = self.accumulate_in(team, data, part, weight, classes)?;
+            total.loss += T::from_f64(weight) * score.loss;
+            total.correct += score.correct;
+        }
+        self.apply_in(team)?;
+        Ok(total)
     }
 }

@@ -85,7 +85,7 @@ impl<T: Element> Model<T> {
     /// # Errors
     /// As [`predict`](Self::predict); [`Error::State`] if the model has another loss or none.
     pub fn predict_proba(&mut self, source: &dyn BatchSource<T>) -> Result<Tensor<T>> {
-        let (loss, _) = self.compiled("predict_proba")?;
+        let loss = self.compiled("predict_proba")?;
         if loss == Loss::MeanSquaredError {
             return Err(Error::State {
                 operation: "predict_proba",

@@ -161,6 +161,24 @@ impl<'a, T: Copy> MatRef<'a, T> {
         Some(unsafe { *self.pointer.offset(at) })
     }
 
+    /// One row: the whole slice.
+    pub(crate) fn of_row(slice: &'a [T]) -> Self {
+        let layout = Layout { rows: 1, cols: slice.len(), row_stride: 0, col_stride: 1 };
+        Self { pointer: slice.as_ptr(), layout, lifetime: PhantomData }
+    }
+
+    /// The elements of row `i`, if there is one and they follow each other.
+    pub(crate) fn row(&self, i: usize) -> Option<&'a [T]> {
+        let Layout { rows, cols, row_stride, col_stride } = self.layout;
+        if i >= rows || cols == 0 || (col_stride != 1 && cols > 1) {
+            return None;
+        }
+        // SAFETY: the row lies within what the view was made of, which is borrowed for `'a`.
+        Some(unsafe {
+            std::slice::from_raw_parts(self.pointer.offset((i as isize).wrapping_mul(row_stride)), cols)
+        })
+    }
+
     pub(crate) fn pointer(&self) -> *const T {
         self.pointer
     }
@@ -213,6 +231,12 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// [`Error::Shape`] if the slice is shorter than `rows * cols`.
     pub fn col_major(slice: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
         Self::new(slice, 0, rows, cols, 1, packed(rows))
+    }
+
+    /// One row: the whole slice.
+    pub(crate) fn of_row(slice: &'a mut [T]) -> Self {
+        let layout = Layout { rows: 1, cols: slice.len(), row_stride: 0, col_stride: 1 };
+        Self { pointer: slice.as_mut_ptr(), layout, lifetime: PhantomData }
     }
 
     /// The matrix with this layout whose element (0, 0) stands at `pointer`.

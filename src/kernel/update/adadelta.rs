@@ -81,7 +81,7 @@ impl Adadelta {
 }
 
 impl AdadeltaRule {
-    fn round<T: Element>(&self) -> AdadeltaRule<T> {
+    pub(super) fn round<T: Element>(&self) -> AdadeltaRule<T> {
         AdadeltaRule {
             minus_rate: T::from_f64(self.minus_rate),
             rho: T::from_f64(self.rho),

@@ -89,7 +89,7 @@ impl Adagrad {
 }
 
 impl AdagradRule {
-    fn round<T: Element>(&self) -> AdagradRule<T> {
+    pub(super) fn round<T: Element>(&self) -> AdagradRule<T> {
         AdagradRule {
             minus_rate: T::from_f64(self.minus_rate),
             epsilon: T::from_f64(self.epsilon),

@@ -146,7 +146,7 @@ impl AdamW {
 }
 
 impl AdamRule {
-    fn round<T: Element>(&self) -> AdamRule<T> {
+    pub(super) fn round<T: Element>(&self) -> AdamRule<T> {
         AdamRule {
             minus_step_size: T::from_f64(self.minus_step_size),
             one_minus_beta1: T::from_f64(self.one_minus_beta1),

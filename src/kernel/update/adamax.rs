@@ -89,7 +89,7 @@ impl Adamax {
 }
 
 impl AdamaxRule {
-    fn round<T: Element>(&self) -> AdamaxRule<T> {
+    pub(super) fn round<T: Element>(&self) -> AdamaxRule<T> {
         AdamaxRule {
             minus_step_size: T::from_f64(self.minus_step_size),
             one_minus_beta1: T::from_f64(self.one_minus_beta1),

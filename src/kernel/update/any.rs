@@ -1,12 +1,16 @@
 //! A step of whichever optimiser: what the engine runs.
 
+use super::rmsprop::Kind;
 use super::{
-    AdadeltaRule, AdagradRule, AdamRule, AdamaxRule, LionRule, NAdamRule, RmsPropRule, SgdRule, Step,
-    adadelta, adagrad, adam, adamax, amsgrad, lion, momentum, nadam, rmsprop, sgd,
+    AdadeltaRule, AdagradRule, AdamRule, AdamaxRule, LionRule, NAdamRule, RmsPropRule, Rows, SgdRule, Step,
+    Whole,
 };
 use crate::context::Context;
 use crate::error::Result;
+use crate::kernel::compiled::Compiled;
 use crate::kernel::element::Element;
+use crate::kernel::gemm::view::{MatMut, MatRef};
+use crate::kernel::loops::Update;
 
 /// What an optimiser does in one step.
 #[derive(Clone, Copy, Debug)]
@@ -36,30 +40,24 @@ impl AnyStep {
         }
     }
 
-    /// Runs it; state arrays that it does not use are empty. True if every gradient, and everything written, is
-    /// finite.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the lengths differ.
-    pub(crate) fn run<T: Element>(
-        &self,
-        context: &Context,
-        p: &mut [T],
-        g: &[T],
-        [first, second, third]: [&mut [T]; Self::STATES],
-    ) -> Result<bool> {
+    /// The same with its numbers rounded to T, once for all the tiles of a step.
+    pub(crate) fn ready<T: Element>(&self) -> Ready<T> {
         match self {
-            Self::Sgd(step) if step.has_momentum() => momentum(context, step, p, g, first),
-            Self::Sgd(step) => sgd(context, step, p, g),
-            Self::Adagrad(step) => adagrad(context, step, p, g, first),
-            Self::RmsProp(step) if step.has_momentum() => rmsprop(context, step, p, g, first, second, third),
-            Self::RmsProp(step) => rmsprop(context, step, p, g, first, &mut [], second),
-            Self::Adadelta(step) => adadelta(context, step, p, g, first, second),
-            Self::Adam(step) if step.is_amsgrad() => amsgrad(context, step, p, g, first, second, third),
-            Self::Adam(step) => adam(context, step, p, g, first, second),
-            Self::Adamax(step) => adamax(context, step, p, g, first, second),
-            Self::NAdam(step) => nadam(context, step, p, g, first, second),
-            Self::Lion(step) => lion(context, step, p, g, first),
+            Self::Sgd(step) if step.has_momentum() => Ready::Momentum(whole(step, step.rule.round())),
+            Self::Sgd(step) => Ready::Sgd(whole(step, step.rule.round())),
+            Self::Adagrad(step) => Ready::Adagrad(whole(step, step.rule.round())),
+            Self::RmsProp(step) => match (step.is_centered(), step.has_momentum()) {
+                (false, false) => Ready::RmsProp(whole(step, Kind(step.rule.round()))),
+                (true, false) => Ready::RmsPropCentered(whole(step, Kind(step.rule.round()))),
+                (false, true) => Ready::RmsPropMomentum(whole(step, Kind(step.rule.round()))),
+                (true, true) => Ready::RmsPropBoth(whole(step, Kind(step.rule.round()))),
+            },
+            Self::Adadelta(step) => Ready::Adadelta(whole(step, step.rule.round())),
+            Self::Adam(step) if step.is_amsgrad() => Ready::AmsGrad(whole(step, step.rule.round())),
+            Self::Adam(step) => Ready::Adam(whole(step, step.rule.round())),
+            Self::Adamax(step) => Ready::Adamax(whole(step, step.rule.round())),
+            Self::NAdam(step) => Ready::NAdam(whole(step, step.rule.round())),
+            Self::Lion(step) => Ready::Lion(whole(step, step.rule.round())),
         }
     }
 
@@ -96,4 +94,83 @@ impl AnyStep {
             Self::Lion(step) => Self::Lion(step.clip_value(limit)?),
         })
     }
+}
+
+fn whole<T: Element, R, O>(step: &Step<R>, rule: O) -> Whole<T, O> {
+    Whole { before: step.before.round(), rule }
+}
+
+/// What an optimiser does in one step, with its numbers in the arrays' type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ready<T> {
+    Sgd(Whole<T, SgdRule<T>>),
+    Momentum(Whole<T, SgdRule<T>>),
+    Adagrad(Whole<T, AdagradRule<T>>),
+    RmsProp(Whole<T, Kind<T, false, false>>),
+    RmsPropCentered(Whole<T, Kind<T, true, false>>),
+    RmsPropMomentum(Whole<T, Kind<T, false, true>>),
+    RmsPropBoth(Whole<T, Kind<T, true, true>>),
+    Adadelta(Whole<T, AdadeltaRule<T>>),
+    Adam(Whole<T, AdamRule<T>>),
+    AmsGrad(Whole<T, AdamRule<T>>),
+    Adamax(Whole<T, AdamaxRule<T>>),
+    NAdam(Whole<T, NAdamRule<T>>),
+    Lion(Whole<T, LionRule<T>>),
+}
+
+impl<T: Element> Ready<T> {
+    /// How many state arrays it uses: the first ones.
+    pub(crate) fn states(&self) -> usize {
+        match self {
+            Self::Sgd(_) => 0,
+            Self::Momentum(_) | Self::Adagrad(_) | Self::RmsProp(_) | Self::Lion(_) => 1,
+            Self::RmsPropBoth(_) | Self::AmsGrad(_) => 3,
+            Self::RmsPropCentered(_)
+            | Self::RmsPropMomentum(_)
+            | Self::Adadelta(_)
+            | Self::Adam(_)
+            | Self::Adamax(_)
+            | Self::NAdam(_) => 2,
+        }
+    }
+
+    /// Runs it on matrices of one shape whose rows are contiguous; states that it does not use are not looked at. True if
+    /// every gradient, and everything written, is finite.
+    pub(crate) fn run(
+        &self,
+        context: &Context,
+        p: MatMut<'_, T>,
+        g: MatRef<'_, T>,
+        [first, second, third]: [MatMut<'_, T>; AnyStep::STATES],
+    ) -> bool {
+        match *self {
+            Self::Sgd(operation) => rows(context, operation, [p], g),
+            Self::Momentum(operation) => rows(context, operation, [p, first], g),
+            Self::Adagrad(operation) => rows(context, operation, [p, first], g),
+            Self::RmsProp(operation) => rows(context, operation, [p, first], g),
+            // The mean is the last of its states, after the velocity.
+            Self::RmsPropCentered(operation) => rows(context, operation, [p, first, second], g),
+            Self::RmsPropMomentum(operation) => rows(context, operation, [p, first, second], g),
+            Self::RmsPropBoth(operation) => rows(context, operation, [p, first, second, third], g),
+            Self::Adadelta(operation) => rows(context, operation, [p, first, second], g),
+            Self::Adam(operation) => rows(context, operation, [p, first, second], g),
+            Self::AmsGrad(operation) => rows(context, operation, [p, first, second, third], g),
+            Self::Adamax(operation) => rows(context, operation, [p, first, second], g),
+            Self::NAdam(operation) => rows(context, operation, [p, first, second], g),
+            Self::Lion(operation) => rows(context, operation, [p, first], g),
+        }
+    }
+}
+
+fn rows<'a, T, O, const N: usize>(
+    context: &Context,
+    operation: Whole<T, O>,
+    state: [MatMut<'a, T>; N],
+    gradients: MatRef<'a, T>,
+) -> bool
+where
+    T: Element + Compiled<Rows<'a, T, O, N>>,
+    O: Update<T, N>,
+{
+    T::run(context, Rows { operation, state, gradients })
 }

@@ -79,7 +79,7 @@ impl Lion {
 }
 
 impl LionRule {
-    fn round<T: Element>(&self) -> LionRule<T> {
+    pub(super) fn round<T: Element>(&self) -> LionRule<T> {
         LionRule {
             minus_rate: T::from_f64(self.minus_rate),
             beta1: T::from_f64(self.beta1),

@@ -37,7 +37,7 @@ pub use adadelta::{Adadelta, AdadeltaRule, adadelta};
 pub use adagrad::{Adagrad, AdagradRule, adagrad};
 pub use adam::{Adam, AdamRule, AdamW, adam, amsgrad};
 pub use adamax::{Adamax, AdamaxRule, adamax};
-pub(crate) use any::AnyStep;
+pub(crate) use any::{AnyStep, Ready};
 pub use clip::{Clip, clip_norm, clip_value, norm, norm_scale};
 pub(crate) use clip::{other_scale, sum_squares};
 pub use lion::{Lion, LionRule, lion};
@@ -49,6 +49,7 @@ pub use sgd::{Sgd, SgdRule, momentum, sgd};
 
 use super::compiled::{Compiled, compiled};
 use super::element::Element;
+use super::gemm::view::{MatMut, MatRef};
 use super::loops::{self, Update};
 use super::share::{self, cut};
 use crate::context::Context;
@@ -174,8 +175,8 @@ fn with_sign<T: Element, S: Simd>(s: S, value: T, x: T::V<S>) -> T::V<S> {
 }
 
 /// A rule with what comes before it.
-#[derive(Clone, Copy)]
-struct Whole<T, O> {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whole<T, O> {
     before: Before<T>,
     rule: O,
 }
@@ -202,6 +203,7 @@ impl<T: Element, O: Update<T, N>, const N: usize> Update<T, N> for Whole<T, O> {
     }
 }
 
+/// Flat arrays, which several threads may share.
 struct Run<'a, T, O, const N: usize> {
     operation: Whole<T, O>,
     state: [&'a mut [T]; N],
@@ -210,11 +212,24 @@ struct Run<'a, T, O, const N: usize> {
 
 cut! { ['a, T: Copy, O: Copy, const N: usize] Run<'a, T, O, N>: per_unit(gradients, state) keep(operation) }
 
-impl<T: Element, O: Update<T, N>, const N: usize> Kernel for Run<'_, T, O, N> {
+/// The rows of matrices of one shape: parameters, states, gradients.
+struct Rows<'a, T, O, const N: usize> {
+    operation: Whole<T, O>,
+    state: [MatMut<'a, T>; N],
+    gradients: MatRef<'a, T>,
+}
+
+impl<T: Element, O: Update<T, N>, const N: usize> Kernel for Rows<'_, T, O, N> {
     type Output = bool;
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> bool {
-        loops::update(s, self.operation, self.state, self.gradients)
+    fn run<S: Simd>(mut self, s: S) -> bool {
+        let mut finite = true;
+        for i in 0..self.gradients.rows() {
+            let Some(gradients) = self.gradients.row(i) else { break };
+            let state = self.state.each_mut().map(|array| array.row_mut(i).unwrap_or_default());
+            finite &= loops::update(s, self.operation, state, gradients);
+        }
+        finite
     }
 }
 
@@ -228,7 +243,7 @@ fn run<'a, T, R, O, const N: usize>(
     gradients: &'a [T],
 ) -> Result<bool>
 where
-    T: Element + Compiled<Run<'a, T, O, N>>,
+    T: Element + for<'b> Compiled<Rows<'b, T, O, N>>,
     O: Update<T, N> + Send,
 {
     for (name, array) in names.into_iter().zip(&state) {
@@ -238,7 +253,12 @@ where
         }
     }
     let operation = Whole { before: step.before.round(), rule };
-    Ok(share::run::<T, Run<'a, T, O, N>>(context, Run { operation, state, gradients }))
+    Ok(share::run_by(context, Run { operation, state, gradients }, |Run { operation, state, gradients }| {
+        T::run(
+            context,
+            Rows { operation, state: state.map(MatMut::of_row), gradients: MatRef::of_row(gradients) },
+        )
+    }))
 }
 
 /// `value` is finite and not negative.
@@ -279,19 +299,19 @@ fn power(mut base: f64, mut exponent: u64) -> f64 {
 }
 
 compiled! {
-    Run<'a, Self, SgdRule<Self>, 1>,
-    Run<'a, Self, SgdRule<Self>, 2>,
-    Run<'a, Self, AdagradRule<Self>, 2>,
-    Run<'a, Self, rmsprop::Kind<Self, false, false>, 2>,
-    Run<'a, Self, rmsprop::Kind<Self, true, false>, 3>,
-    Run<'a, Self, rmsprop::Kind<Self, false, true>, 3>,
-    Run<'a, Self, rmsprop::Kind<Self, true, true>, 4>,
-    Run<'a, Self, AdadeltaRule<Self>, 3>,
-    Run<'a, Self, AdamRule<Self>, 3>,
-    Run<'a, Self, AdamRule<Self>, 4>,
-    Run<'a, Self, AdamaxRule<Self>, 3>,
-    Run<'a, Self, NAdamRule<Self>, 3>,
-    Run<'a, Self, LionRule<Self>, 2>,
+    Rows<'a, Self, SgdRule<Self>, 1>,
+    Rows<'a, Self, SgdRule<Self>, 2>,
+    Rows<'a, Self, AdagradRule<Self>, 2>,
+    Rows<'a, Self, rmsprop::Kind<Self, false, false>, 2>,
+    Rows<'a, Self, rmsprop::Kind<Self, true, false>, 3>,
+    Rows<'a, Self, rmsprop::Kind<Self, false, true>, 3>,
+    Rows<'a, Self, rmsprop::Kind<Self, true, true>, 4>,
+    Rows<'a, Self, AdadeltaRule<Self>, 3>,
+    Rows<'a, Self, AdamRule<Self>, 3>,
+    Rows<'a, Self, AdamRule<Self>, 4>,
+    Rows<'a, Self, AdamaxRule<Self>, 3>,
+    Rows<'a, Self, NAdamRule<Self>, 3>,
+    Rows<'a, Self, LionRule<Self>, 2>,
     clip::ClipValue<'a, Self>,
     clip::Scale<'a, Self>,
     clip::SumSquares<'a, Self>,

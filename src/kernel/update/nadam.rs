@@ -129,7 +129,7 @@ impl NAdam {
 }
 
 impl NAdamRule {
-    fn round<T: Element>(&self) -> NAdamRule<T> {
+    pub(super) fn round<T: Element>(&self) -> NAdamRule<T> {
         NAdamRule {
             now: T::from_f64(self.now),
             next: T::from_f64(self.next),

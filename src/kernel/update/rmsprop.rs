@@ -101,7 +101,7 @@ impl RmsProp {
 }
 
 impl RmsPropRule {
-    fn round<T: Element>(&self) -> RmsPropRule<T> {
+    pub(super) fn round<T: Element>(&self) -> RmsPropRule<T> {
         RmsPropRule {
             minus_rate: T::from_f64(self.minus_rate),
             alpha: T::from_f64(self.alpha),
@@ -157,8 +157,8 @@ fn variance<T: Element, S: Simd>(s: S, square: T::V<S>, mean: T::V<S>) -> T::V<S
 }
 
 /// The rule with its arrays.
-#[derive(Clone, Copy)]
-pub(super) struct Kind<T, const CENTERED: bool, const MOMENTUM: bool>(RmsPropRule<T>);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind<T, const CENTERED: bool, const MOMENTUM: bool>(pub(super) RmsPropRule<T>);
 
 impl<T: Element> Update<T, 2> for Kind<T, false, false> {
     #[inline(always)]

@@ -100,7 +100,7 @@ impl Sgd {
 }
 
 impl SgdRule {
-    fn round<T: Element>(&self) -> SgdRule<T> {
+    pub(super) fn round<T: Element>(&self) -> SgdRule<T> {
         SgdRule {
             minus_rate: T::from_f64(self.minus_rate),
             momentum: T::from_f64(self.momentum),

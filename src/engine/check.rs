@@ -1,0 +1,93 @@
+//! What the leader of a run looks at between phases: whether inputs, outputs, losses and gradients are finite.
+
+use super::arena::BufferId;
+use super::run::{Findings, NONE, Run};
+use crate::error::{Error, Result};
+use crate::kernel::{Element, reduce};
+use std::sync::atomic::Ordering;
+
+impl<T: Element> Run<'_, T> {
+    pub(super) fn non_finite(&self, what: &'static str, place: String, index: usize, value: T) -> Error {
+        Error::NonFinite { what, place, step: self.step, index, value: value.to_f64() }
+    }
+
+    pub(super) fn check_input(&self, input: BufferId, findings: &Findings) -> Result<()> {
+        let index = findings.input.load(Ordering::Relaxed);
+        if index == NONE {
+            return Ok(());
+        }
+        // Not what the source says: it may say something else by now.
+        let width = self.graph.width(self.graph.input);
+        // SAFETY: between phases only the leader runs.
+        let value = unsafe { self.memory.read(input, index, 1) }[0];
+        let place = format!("sample {} (feature {})", self.indices[index / width], index % width);
+        Err(self.non_finite("input", place, index % width, value))
+    }
+
+    /// The mean loss, if it and the outputs are finite; else the first place that is not.
+    pub(super) fn mean_loss(&self, losses: BufferId, findings: &Findings) -> Result<T> {
+        // SAFETY: between phases only the leader runs.
+        let losses = unsafe { self.memory.read(losses, 0, self.plan.batch) };
+        let mean = reduce::mean(self.context, losses)?;
+        if mean.is_finite() && findings.output.load(Ordering::Relaxed) == NONE {
+            return Ok(mean);
+        }
+        for output in &self.plan.outputs {
+            // SAFETY: as above; the forward buffers live until after the loss.
+            let values = unsafe { self.memory.read(output.buffer, 0, self.plan.batch * output.width) };
+            if let Some(index) = reduce::first_non_finite(self.context, values) {
+                let place = format!("layer {}", self.graph.layers[output.layer]);
+                return Err(self.non_finite("output", place, index, values[index]));
+            }
+        }
+        Err(match reduce::first_non_finite(self.context, losses) {
+            Some(index) => {
+                let place = format!("sample {}", self.indices[index]);
+                self.non_finite("loss", place, index, losses[index])
+            }
+            // Each is finite, their sum is not.
+            None => self.non_finite("mean loss", "the batch".to_owned(), 0, mean),
+        })
+    }
+
+    /// What a run without an update hands out is finite: outputs where there is no loss that tells, gradients where
+    /// no update does.
+    pub(super) fn check_results(&self) -> Result<()> {
+        let forward = self.phases.start == 0;
+        if let (true, None, Some(output)) = (forward, self.plan.loss, self.plan.outputs.last()) {
+            // SAFETY: between phases only the leader runs; the last output lives to the end.
+            let values = unsafe { self.memory.read(output.buffer, 0, self.plan.batch * output.width) };
+            if let Some(index) = reduce::first_non_finite(self.context, values) {
+                let sample = self.indices[index / output.width];
+                let place = format!("layer {} (sample {sample})", self.graph.layers[output.layer]);
+                return Err(self.non_finite("output", place, index % output.width, values[index]));
+            }
+        }
+        let Some(d_input) = self.plan.d_input.filter(|_| self.phases.end == self.plan.phases.len()) else {
+            return Ok(());
+        };
+        self.check_all_gradients()?;
+        let width = self.graph.width(self.graph.input);
+        // SAFETY: as above.
+        let values = unsafe { self.memory.read(d_input, 0, self.plan.batch * width) };
+        match reduce::first_non_finite(self.context, values) {
+            None => Ok(()),
+            Some(index) => {
+                let place = format!("the input, sample {}", self.indices[index / width]);
+                Err(self.non_finite("gradient", place, index % width, values[index]))
+            }
+        }
+    }
+
+    pub(super) fn check_all_gradients(&self) -> Result<()> {
+        for parameter in &self.graph.parameters {
+            // SAFETY: between phases only the leader runs.
+            let gradients = unsafe { self.memory.gradients(parameter.offset, parameter.len()) };
+            if let Some(index) = reduce::first_non_finite(self.context, gradients) {
+                let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
+                return Err(self.non_finite("gradient", place, index, gradients[index]));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,595 @@
+//! Makes a plan: forward, loss, then from the last stage to the first dX, with dW as soon as nothing has to wait for it.
+//!
+//! ```text
+//! small weights   one chain: gather > forward stages > loss > every dX, some rows of the batch at a time
+//!                 then one phase: every dW and bias gradient, each followed by its update
+//! large weights   a phase per product, cut into blocks of its result; dW with the dX of the layer before
+//! ```
+//!
+//! A chain needs no meeting and its values stay in the cache, but each of its tiles reads all of its weights. So weights
+//! are taken into a chain while all of them fit in half of an L2 cache.
+
+use super::Task;
+use super::arena::{BufferId, Buffers, Place};
+use super::fuse::{self, Fusion, Stage, StageKind};
+use super::graph::{Graph, ParameterId};
+use super::plan::{
+    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Job, Link, Operation, Output, Phase, Plan,
+    Product, UPDATE_ELEMENTS, Work,
+};
+use super::source::TargetKind;
+use super::work::{count_work, threads_worth};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::kernel::Element;
+use crate::kernel::activation::{Activation, Saved};
+use crate::kernel::gemm::plan as gemm;
+use crate::kernel::gemm::view::Layout;
+use crate::simd::Caches;
+use crate::tensor::AlignedBuffer;
+
+/// Multiply-adds, or about as much other work, that a tile should have: a quarter of a microsecond.
+const WORK_PER_TILE: f64 = 3e4;
+
+/// Tiles of a phase for each member, if there is work enough: who comes late or is slow holds nobody up for long.
+const TILES_PER_MEMBER: usize = 2;
+
+struct Maker<'a> {
+    context: &'a Context,
+    graph: &'a Graph,
+    batch: usize,
+    /// Threads that its tiles are cut for.
+    width: usize,
+    members: usize,
+    element: usize,
+    fusion: Fusion,
+    /// Bytes of weights that a chain may have.
+    chain_bytes: usize,
+    /// Values within a chain are needed by nobody else.
+    forgets: bool,
+    phases: Vec<Phase>,
+    buffers: Buffers,
+    /// Counts operations: buffers live from one to another.
+    now: usize,
+    /// The chain that is being made.
+    chain: Vec<Link>,
+    /// When it began.
+    chain_start: usize,
+    chain_weights: Vec<usize>,
+    chain_weight_bytes: usize,
+    /// Weight gradients that can be computed in any phase from the next on.
+    pending: Vec<Job>,
+    workspace_len: usize,
+}
+
+impl Plan {
+    /// The plan of `task` for `graph` on `batch` samples, for a team of at most `members`.
+    pub(crate) fn new<T: Element>(
+        context: &Context,
+        graph: &Graph,
+        batch: usize,
+        task: Task,
+        members: usize,
+        fusion: Fusion,
+    ) -> Result<Self> {
+        let stages = task_stages(graph, task, fusion);
+        let work = count_work(graph, batch, task);
+        let mut maker = Maker {
+            context,
+            graph,
+            batch,
+            width: threads_worth(work).min(members),
+            members,
+            element: size_of::<T>(),
+            fusion,
+            chain_bytes: if fusion.chains { Caches::detect().l2 / 2 } else { 0 },
+            forgets: task == Task::Predict,
+            phases: Vec::new(),
+            buffers: Buffers::default(),
+            now: 0,
+            chain: Vec::new(),
+            chain_start: 0,
+            chain_weights: Vec::new(),
+            chain_weight_bytes: 0,
+            pending: Vec::new(),
+            workspace_len: 0,
+        };
+        maker.check_sizes::<T>()?;
+        if task == Task::Apply {
+            maker.update();
+            return maker.finish::<T>(task, Ends::default(), work);
+        }
+        let inputs = graph.width(graph.input);
+        let input = maker.buffer(inputs);
+        maker.link::<T>(Operation::Gather { input }, inputs, None, None);
+        let mut outputs = Vec::with_capacity(stages.len());
+        let mut current = input;
+        for stage in &stages {
+            current = maker.forward::<T>(stage, current);
+            outputs.push(Output { layer: stage.layer, buffer: current, width: graph.width(stage.output) });
+        }
+        let (output, output_width) =
+            (current, stages.last().map_or(inputs, |stage| graph.width(stage.output)));
+        let mut ends = Ends { output: Some(output), output_width, outputs, ..Ends::default() };
+        if let Some(loss) = task.loss() {
+            loss.check(task.targets(), output_width)?;
+            let targets = match task.targets() {
+                Some(TargetKind::Values(width)) => Some(maker.buffer(width)),
+                _ => None,
+            };
+            let losses = maker.buffer(1);
+            let d_output = task.is_training().then(|| maker.buffer(output_width));
+            // Read by the leader after the phase, if something is not finite.
+            let read = ends.outputs.iter().map(|output| output.buffer).chain([input]);
+            read.for_each(|id| maker.buffers.touch(id, maker.now));
+            let loss = Operation::Loss { output, targets, losses, d_output };
+            maker.link::<T>(loss, output_width, None, None);
+            ends.d_output = d_output;
+        } else if task == Task::Halves {
+            maker.close_chain::<T>();
+            ends.split = maker.phases.len();
+            ends.d_output = Some(maker.buffer(output_width));
+            // The outputs are the caller's to look at before that.
+            maker.buffers.touch(output, maker.now);
+        }
+        if let Some(d_output) = ends.d_output {
+            ends.d_input = maker.backward::<T>(&stages, input, &ends.outputs, d_output, task.wants_d_input());
+            maker.flush::<T>();
+            if task.updates() && !fusion.update {
+                maker.update();
+            }
+        }
+        maker.close_chain::<T>();
+        maker.finish::<T>(task, ends, work)
+    }
+}
+
+/// What the caller of a plan reads and writes.
+#[derive(Default)]
+struct Ends {
+    output: Option<BufferId>,
+    output_width: usize,
+    outputs: Vec<Output>,
+    d_output: Option<BufferId>,
+    d_input: Option<BufferId>,
+    split: usize,
+}
+
+fn task_stages(graph: &Graph, task: Task, fusion: Fusion) -> Vec<Stage> {
+    match task.loss() {
+        Some(loss) => fuse::stages_before_loss(graph, loss, task.is_training(), fusion),
+        None => fuse::stages(&graph.nodes, false, fusion),
+    }
+}
+
+fn row_major(rows: usize, cols: usize) -> Layout {
+    Layout { rows, cols, row_stride: cols as isize, col_stride: 1 }
+}
+
+impl Maker<'_> {
+    /// The plan that was made.
+    fn finish<T: Element>(mut self, task: Task, ends: Ends, work: f64) -> Result<Plan> {
+        let end = self.now;
+        for id in [ends.output, ends.d_input].into_iter().flatten() {
+            self.buffers.touch(id, end);
+        }
+        let workspace_len = self.workspace_len.next_multiple_of(16);
+        let workspace = self.buffers.add(workspace_len * self.members, 0);
+        self.buffers.touch(workspace, end);
+        let (slots, arena_len) = self.buffers.assign(self.members)?;
+        Ok(Plan {
+            batch: self.batch,
+            loss: task.loss(),
+            phases: self.phases,
+            slots,
+            arena_len,
+            members: self.members,
+            workspace,
+            workspace_len,
+            output: ends.output,
+            output_width: ends.output_width,
+            d_output: ends.d_output,
+            d_input: ends.d_input,
+            split: ends.split,
+            outputs: ends.outputs,
+            work,
+            layers: self.graph.layers.clone(),
+            fusion: self.fusion,
+            element: size_of::<T>(),
+        })
+    }
+
+    /// The update as a phase of its own.
+    fn update(&mut self) {
+        let tiles = self.graph.flat_len.div_ceil(UPDATE_ELEMENTS);
+        self.push(vec![Job { work: Work::Update, tiles, layer: None }]);
+    }
+
+    fn check_sizes<T: Element>(&self) -> Result<()> {
+        let widest = self.graph.widths.iter().copied().max().unwrap_or(0);
+        self.batch
+            .checked_mul(widest)
+            .and_then(|len| len.checked_mul(16 * self.element))
+            .filter(|&bytes| bytes <= isize::MAX as usize)
+            .ok_or_else(|| Error::overflow("plan", format!("a batch of {} x {widest}", self.batch)))?;
+        // The number of phases grows with the batch: one that memory cannot hold is refused before they are made.
+        // Looked at, or the compiler leaves out an allocation that nobody uses, and with it the refusal.
+        AlignedBuffer::<T>::try_zeroed(self.batch * widest).map(|buffer| drop(std::hint::black_box(buffer)))
+    }
+
+    /// A buffer of so many elements per sample, live from the next operation.
+    fn buffer(&mut self, row: usize) -> BufferId {
+        self.buffers.add(self.batch * row, self.now)
+    }
+
+    fn touch(&mut self, places: impl IntoIterator<Item = Place>) {
+        for place in places {
+            if let Place::Buffer(id) = place {
+                self.buffers.touch(id, self.now);
+            }
+        }
+    }
+
+    fn touch_operation(&mut self, operation: &Operation) {
+        let ids = match operation {
+            Operation::Product(p) => {
+                self.touch([p.a, p.b, p.c, p.saved]);
+                return;
+            }
+            Operation::Gather { input } => vec![*input],
+            Operation::Activation { input, output, .. } | Operation::Softmax { input, output } => {
+                vec![*input, *output]
+            }
+            Operation::Loss { output, targets, losses, d_output } => {
+                [Some(*output), *targets, Some(*losses), *d_output].into_iter().flatten().collect()
+            }
+            Operation::ActivationBackward { saved, d, .. } => vec![*saved, *d],
+            Operation::SoftmaxBackward { output, d_output, d_input } => vec![*output, *d_output, *d_input],
+            Operation::Dropout { input, output, .. } | Operation::Custom { input, output, .. } => {
+                vec![*input, *output]
+            }
+            Operation::DropoutBackward { d, .. } => vec![*d],
+            Operation::CustomBackward { input, output, d_output, d_input, .. } => {
+                vec![*input, *output, *d_output, *d_input]
+            }
+        };
+        ids.into_iter().for_each(|id| self.buffers.touch(id, self.now));
+    }
+
+    /// A phase of jobs that the whole team shares, at the time `now`.
+    fn push(&mut self, jobs: Vec<Job>) {
+        for job in &jobs {
+            match &job.work {
+                Work::Product(p) => self.touch([p.a, p.b, p.c, p.saved]),
+                Work::BiasGradient(bias) => self.buffers.touch(bias.d_output, self.now),
+                Work::CustomGradient(custom) => {
+                    self.touch([custom.input, custom.output, custom.d_output].map(Place::Buffer));
+                }
+                Work::Chain(_) | Work::Update => {}
+            }
+        }
+        self.phases.push(Phase::new(jobs, self.members));
+        self.buffers.close_phase(self.now, self.now);
+        self.now += 1;
+    }
+
+    /// Adds an operation to the chain that is being made, or to a new one. `weight` is where its weights begin, and how
+    /// many bytes they are.
+    fn link<T: Element>(
+        &mut self,
+        operation: Operation,
+        row: usize,
+        layer: Option<usize>,
+        weight: Option<(usize, usize)>,
+    ) {
+        if let Some((at, bytes)) = weight
+            && !self.chain_weights.contains(&at)
+        {
+            if self.chain_weight_bytes + bytes > self.chain_bytes {
+                self.close_chain::<T>();
+            }
+            self.chain_weights.push(at);
+            self.chain_weight_bytes += bytes;
+        }
+        if self.chain.is_empty() {
+            self.chain_start = self.now;
+        }
+        self.touch_operation(&operation);
+        self.chain.push(Link { operation, row, layer });
+        self.now += 1;
+        if !self.fusion.chains {
+            self.close_chain::<T>();
+        }
+    }
+
+    /// Ends the chain that is being made, if there is one.
+    fn close_chain<T: Element>(&mut self) {
+        let mut links = std::mem::take(&mut self.chain);
+        self.chain_weights.clear();
+        self.chain_weight_bytes = 0;
+        let Some((_, all_but_last)) = links.split_last() else { return };
+        let rows = self.rows_per_tile(&links);
+        if self.forgets {
+            // What the last operation writes goes to the next phase, or to the caller.
+            for link in all_but_last {
+                if let Some(id) = link.operation.output() {
+                    self.buffers.make_local(id, rows * link.row);
+                }
+            }
+        }
+        for link in &mut links {
+            if let Operation::Product(product) = &mut link.operation {
+                let (whole, last) = (rows, self.batch % rows);
+                let counts = [whole, last];
+                for count in counts.into_iter().filter(|&count| count > 0) {
+                    product.plans.push(self.gemm_plan::<T>(product, count, 1));
+                }
+            }
+        }
+        let tiles = self.batch.div_ceil(rows);
+        let layer = match links.as_slice() {
+            [link] => link.layer,
+            _ => None,
+        };
+        let work = Work::Chain(Chain { links, rows_per_tile: rows });
+        self.phases.push(Phase::new(vec![Job { work, tiles, layer }], self.members));
+        self.buffers.close_phase(self.chain_start, self.now - 1);
+    }
+
+    /// Rows of a tile of a chain.
+    fn rows_per_tile(&self, links: &[Link]) -> usize {
+        let work = |link: &Link| match &link.operation {
+            Operation::Product(p) => p.b_layout.rows as f64 * p.b_layout.cols as f64,
+            _ => 8.0 * link.row as f64,
+        };
+        let work: f64 = links.iter().map(work).sum();
+        if self.width == 1 {
+            // What a tile works on should stay in L2, with the weights.
+            let bytes: usize = links.iter().map(|link| link.row).sum::<usize>().max(1) * self.element;
+            let most = (Caches::detect().l2 / 2 / bytes).max(64);
+            return self.batch.div_ceil(self.batch.div_ceil(most));
+        }
+        let least = (WORK_PER_TILE / work.max(1.0)).ceil() as usize;
+        self.batch.div_ceil(TILES_PER_MEMBER * self.width).max(least).clamp(1, self.batch)
+    }
+
+    fn gemm_plan<T: Element>(&mut self, p: &Product, rows: usize, width: usize) -> gemm::Plan {
+        let by_column = !matches!((p.bias, p.saved), (Place::Null, Place::Null));
+        let a = Layout { rows, ..p.a_layout };
+        let c = row_major(rows, p.b_layout.cols);
+        let shape =
+            gemm::Shape { a, b: p.b_layout, c, packed: false, by_column, long_rows: p.update.is_some() };
+        let plan = gemm::Plan::new::<T>(self.context, &shape, width, None);
+        self.workspace_len = self.workspace_len.max(plan.workspace_len());
+        plan
+    }
+
+    /// A product over the whole batch as a job.
+    fn team_product<T: Element>(&mut self, mut product: Product, layer: usize) -> Job {
+        let width = (product.multiply_adds() / (4.0 * WORK_PER_TILE)) as usize;
+        let rows = product.a_layout.rows;
+        let plan = self.gemm_plan::<T>(&product, rows, width.clamp(1, self.width));
+        let tiles = plan.tasks();
+        product.plans.push(plan);
+        Job { work: Work::Product(Box::new(product)), tiles, layer: Some(layer) }
+    }
+
+    /// Rows of the batch times all of a matrix: in the chain if that is small, else as a phase of its own, and what is
+    /// pending with it.
+    fn rows_product<T: Element>(&mut self, product: Product, weight: usize, layer: usize) {
+        let (rows, cols) = (product.b_layout.rows, product.b_layout.cols);
+        let bytes = rows * cols * self.element;
+        if bytes <= self.chain_bytes {
+            self.link::<T>(Operation::Product(Box::new(product)), cols, Some(layer), Some((weight, bytes)));
+            return;
+        }
+        self.close_chain::<T>();
+        let job = self.team_product::<T>(product, layer);
+        let mut jobs = std::mem::take(&mut self.pending);
+        jobs.push(job);
+        self.push(jobs);
+    }
+
+    /// Everything that is pending, as a phase.
+    fn flush<T: Element>(&mut self) {
+        self.close_chain::<T>();
+        let jobs = std::mem::take(&mut self.pending);
+        if !jobs.is_empty() {
+            self.push(jobs);
+        }
+    }
+
+    fn forward<T: Element>(&mut self, stage: &Stage, input: BufferId) -> BufferId {
+        let (inputs, outputs) = (self.graph.width(stage.input), self.graph.width(stage.output));
+        let output = self.buffer(outputs);
+        match stage.kind {
+            StageKind::Dense { weight, bias, activation } => {
+                let w = self.graph.parameters[weight.index].offset;
+                let bias =
+                    bias.map_or(Place::Null, |id| Place::Parameters(self.graph.parameters[id.index].offset));
+                let a = (Place::Buffer(input), row_major(self.batch, inputs));
+                let b = (Place::Parameters(w), row_major(inputs, outputs));
+                let product = Product { bias, activation, ..plain(a, b, Place::Buffer(output)) };
+                self.rows_product::<T>(product, w, stage.layer);
+            }
+            StageKind::Activation(activation) => {
+                let operation = Operation::Activation { activation, input, output };
+                self.link::<T>(operation, outputs, Some(stage.layer), None);
+            }
+            StageKind::Softmax => {
+                self.link::<T>(Operation::Softmax { input, output }, outputs, Some(stage.layer), None);
+            }
+            StageKind::Dropout { keep } => {
+                let operation = Operation::Dropout { input, output, keep, layer: stage.layer };
+                self.link::<T>(operation, outputs, Some(stage.layer), None);
+            }
+            StageKind::Custom { function, parameter } => {
+                let custom = self.custom_call(stage, function, parameter);
+                let operation = Operation::Custom { custom, input, output };
+                self.link::<T>(operation, outputs, Some(stage.layer), None);
+            }
+        }
+        output
+    }
+
+    /// The phases from the gradient `d` of the last output back to the first stage that is to be trained; the gradient
+    /// of the input, if it is wanted.
+    fn backward<T: Element>(
+        &mut self,
+        stages: &[Stage],
+        input: BufferId,
+        outputs: &[Output],
+        mut d: BufferId,
+        wants_d_input: bool,
+    ) -> Option<BufferId> {
+        let first_trained = stages.iter().position(|stage| self.is_trained(stage)).unwrap_or(stages.len());
+        // True while `d` is already the gradient of what the stage's activation was applied to.
+        let mut before_activation = false;
+        for (index, stage) in stages.iter().enumerate().rev() {
+            if index < first_trained && !wants_d_input {
+                break;
+            }
+            let (inputs, width) = (self.graph.width(stage.input), self.graph.width(stage.output));
+            let activation = stage.activation();
+            if activation != Activation::Identity && !before_activation {
+                let saved = saved(activation, index, input, outputs);
+                let operation = Operation::ActivationBackward { activation, saved, d };
+                self.link::<T>(operation, width, Some(stage.layer), None);
+            }
+            before_activation = false;
+            match stage.kind {
+                StageKind::Activation(_) => {}
+                StageKind::Dropout { keep } => {
+                    let operation = Operation::DropoutBackward { d, keep, layer: stage.layer };
+                    self.link::<T>(operation, width, Some(stage.layer), None);
+                }
+                StageKind::Custom { function, parameter } => {
+                    let custom = self.custom_call(stage, function, parameter);
+                    let (x, y) = (inputs_of(index, input, outputs), outputs[index].buffer);
+                    let d_output = d;
+                    if index > first_trained || wants_d_input {
+                        let d_input = self.buffer(inputs);
+                        let operation =
+                            Operation::CustomBackward { custom, input: x, output: y, d_output, d_input };
+                        self.link::<T>(operation, inputs, Some(stage.layer), None);
+                        d = d_input;
+                    }
+                    if parameter.is_some_and(|id| !self.graph.parameters[id.index].frozen) {
+                        let update = self.fusion.update;
+                        let gradient = CustomGradient { custom, input: x, output: y, d_output, update };
+                        let work = Work::CustomGradient(gradient);
+                        self.pending.push(Job { work, tiles: 1, layer: Some(stage.layer) });
+                    }
+                }
+                StageKind::Softmax => {
+                    let d_input = self.buffer(width);
+                    let output = outputs[index].buffer;
+                    let operation = Operation::SoftmaxBackward { output, d_output: d, d_input };
+                    self.link::<T>(operation, width, Some(stage.layer), None);
+                    d = d_input;
+                }
+                StageKind::Dense { weight, bias, .. } => {
+                    let x = inputs_of(index, input, outputs);
+                    let w = self.graph.parameters[weight.index].offset;
+                    let d_layout = row_major(self.batch, width);
+                    let d_output = d;
+                    if index > first_trained || wants_d_input {
+                        let dx = self.buffer(inputs);
+                        let b = (Place::Parameters(w), row_major(inputs, width).transposed());
+                        let mut product = plain((Place::Buffer(d), d_layout), b, Place::Buffer(dx));
+                        if index > 0 && self.fusion.derivative {
+                            product.derivative = stages[index - 1].activation();
+                            if product.derivative != Activation::Identity {
+                                let saved = saved(product.derivative, index - 1, input, outputs);
+                                product.saved = Place::Buffer(saved);
+                                before_activation = true;
+                            }
+                        }
+                        self.rows_product::<T>(product, w, stage.layer);
+                        d = dx;
+                    }
+                    self.weight_gradient::<T>(stage, (x, inputs), d_output, weight, bias);
+                }
+            }
+        }
+        wants_d_input.then_some(d)
+    }
+
+    fn is_trained(&self, stage: &Stage) -> bool {
+        let trained = |id: ParameterId| !self.graph.parameters[id.index].frozen;
+        match stage.kind {
+            StageKind::Dense { weight, bias, .. } => trained(weight) || bias.is_some_and(trained),
+            StageKind::Custom { parameter, .. } => parameter.is_some_and(trained),
+            StageKind::Activation(_) | StageKind::Softmax | StageKind::Dropout { .. } => false,
+        }
+    }
+
+    fn custom_call(&self, stage: &Stage, function: usize, parameter: Option<ParameterId>) -> CustomCall {
+        let (inputs, outputs) = (self.graph.width(stage.input), self.graph.width(stage.output));
+        CustomCall { function, inputs, outputs, parameter: parameter.map(|id| id.index) }
+    }
+
+    /// dW and the bias gradient, from the gradient `d` of the output: to be done in a later phase, since the dX before
+    /// them reads the weights that an update changes.
+    fn weight_gradient<T: Element>(
+        &mut self,
+        stage: &Stage,
+        (x, inputs): (BufferId, usize),
+        d: BufferId,
+        weight: ParameterId,
+        bias: Option<ParameterId>,
+    ) {
+        let width = self.graph.width(stage.output);
+        let parameter = &self.graph.parameters[weight.index];
+        if !parameter.frozen {
+            let at = parameter.offset;
+            let a = (Place::Buffer(x), row_major(self.batch, inputs).transposed());
+            let b = (Place::Buffer(d), row_major(self.batch, width));
+            let update = self.fusion.update.then_some(weight.index);
+            let product = Product { update, ..plain(a, b, Place::Gradients(at)) };
+            let job = self.team_product::<T>(product, stage.layer);
+            self.pending.push(job);
+        }
+        if let Some(id) = bias
+            && !self.graph.parameters[id.index].frozen
+        {
+            let parameter = &self.graph.parameters[id.index];
+            let (gradient, group) = (parameter.offset, parameter.group);
+            let work = BiasGradient { d_output: d, width, gradient, update: self.fusion.update, group };
+            let tiles = width.div_ceil(BIAS_COLUMNS);
+            self.pending.push(Job { work: Work::BiasGradient(work), tiles, layer: Some(stage.layer) });
+        }
+    }
+}
+
+/// C = A B, not yet cut.
+fn plain(a: (Place, Layout), b: (Place, Layout), c: Place) -> Product {
+    Product {
+        plans: Vec::new(),
+        a: a.0,
+        a_layout: a.1,
+        b: b.0,
+        b_layout: b.1,
+        c,
+        bias: Place::Null,
+        activation: Activation::Identity,
+        derivative: Activation::Identity,
+        saved: Place::Null,
+        update: None,
+    }
+}
+
+/// Where stage `index` reads.
+fn inputs_of(index: usize, input: BufferId, outputs: &[Output]) -> BufferId {
+    if index == 0 { input } else { outputs[index - 1].buffer }
+}
+
+/// What the derivative of the activation that ends stage `index` is computed from.
+fn saved(activation: Activation, index: usize, input: BufferId, outputs: &[Output]) -> BufferId {
+    match (activation.saved(), index) {
+        (Saved::Output, _) => outputs[index].buffer,
+        // Then the activation is a stage of its own: see the rules.
+        (Saved::Input, 0) => input,
+        (Saved::Input, _) => outputs[index - 1].buffer,
+    }
+}

@@ -1,0 +1,40 @@
+//! How much work a task is, and how many threads that is worth.
+
+use super::Task;
+use super::graph::{Graph, Op};
+use crate::context::Context;
+use crate::parallel;
+
+/// Multiply-adds of a step that a thread should have at least: below, meeting costs more than it saves.
+const WORK_PER_THREAD: f64 = 2.5e5;
+
+/// The most threads that `task` on `batch` samples may use and is worth.
+pub(crate) fn width(context: &Context, graph: &Graph, batch: usize, task: Task) -> usize {
+    let threads = threads_worth(count_work(graph, batch, task));
+    if threads == 1 { 1 } else { parallel::limit(context.parallelism()).min(threads) }
+}
+
+/// Multiply-adds of the products, and about as much for the rest. Asked before every step, so it makes nothing.
+pub(crate) fn count_work(graph: &Graph, batch: usize, task: Task) -> f64 {
+    if task == Task::Apply {
+        return 8.0 * graph.flat_len as f64;
+    }
+    let mut work = 0.0;
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let (inputs, outputs) = (graph.width(node.input) as f64, graph.width(node.output) as f64);
+        work += batch as f64
+            * match (node.op, task.is_training()) {
+                (Op::Dense { .. }, false) => inputs * outputs,
+                (Op::Dense { .. }, true) if index == 0 && !task.wants_d_input() => 2.0 * inputs * outputs,
+                (Op::Dense { .. }, true) => 3.0 * inputs * outputs,
+                (Op::Activation(_) | Op::Softmax | Op::Dropout { .. } | Op::Custom { .. }, _) => {
+                    8.0 * outputs
+                }
+            };
+    }
+    work
+}
+
+pub(crate) fn threads_worth(work: f64) -> usize {
+    if work < 2.0 * WORK_PER_THREAD { 1 } else { (work / WORK_PER_THREAD) as usize }
+}

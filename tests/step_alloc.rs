@@ -1,0 +1,118 @@
+//! After the first steps of a plan, a step allocates nothing: on the caller's thread alone, and inside a running team.
+
+#![allow(unsafe_code, reason = "a global allocator that counts")]
+
+use gemmule::data::Dataset;
+use gemmule::nn::{Activation, Dense, Loss, Sequential, Softmax};
+use gemmule::optim::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+};
+use gemmule::train::{Control, Event, Fit};
+use gemmule::{Context, Parallelism, Tensor};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SAMPLES: usize = 600;
+
+fn data() -> Dataset {
+    let x = (0..SAMPLES * 90).map(|i| (i % 17) as f32 / 17.0).collect();
+    let classes = (0..SAMPLES as u32).map(|i| i % 10).collect();
+    Dataset::from_values(Tensor::from_vec(&[SAMPLES, 90], x).unwrap())
+        .unwrap()
+        .with_classes(classes, 10)
+        .unwrap()
+}
+
+fn net() -> Sequential {
+    Sequential::new()
+        .with(Dense::new(90, 300))
+        .with(Activation::Gelu)
+        .with(Dense::new(300, 500))
+        .with(Softmax)
+        .with(Dense::new(500, 64).without_bias())
+        .with(Activation::Relu)
+        .with(Dense::new(64, 10))
+}
+
+fn optimizers() -> Vec<(&'static str, Optimizer)> {
+    let momentum = Sgd { momentum: 0.9, ..Sgd::default() };
+    let rmsprop = RmsProp { momentum: 0.9, centered: true, ..RmsProp::default() };
+    vec![
+        ("sgd", Sgd::default().into()),
+        ("momentum", momentum.into()),
+        ("adagrad", Adagrad::default().into()),
+        ("rmsprop", rmsprop.into()),
+        ("adadelta", Adadelta::default().into()),
+        ("adam", Adam::default().into()),
+        ("amsgrad", Adam { amsgrad: true, ..Adam::default() }.into()),
+        ("adamw", AdamW::default().into()),
+        ("adamax", Adamax::default().into()),
+        ("nadam", NAdam::default().into()),
+        ("radam", RAdam::default().into()),
+        ("lion", Lion { learning_rate: 1e-5, ..Lion::default() }.into()),
+    ]
+}
+
+// One test: another's allocations would be counted.
+#[test]
+fn steps_allocate_nothing() {
+    let data = data();
+    let context = Context::detect().unwrap();
+    let batches: Vec<Vec<usize>> = [64, 40].map(|len| (0..len).collect()).into();
+    for (name, optimizer) in optimizers() {
+        for clip in [Clip::Off, Clip::Value(1.0), Clip::Norm(1.0)] {
+            let mut model =
+                net().build_with::<f32>(context.with_parallelism(Parallelism::Serial), 0).unwrap();
+            model.compile(Loss::CrossEntropy, optimizer).unwrap();
+            model.clip_gradients(clip).unwrap();
+            let mut round = || {
+                for batch in &batches {
+                    model.step(&data, batch).unwrap();
+                    model.accumulate(&data, batch, 0.5).unwrap();
+                    model.apply().unwrap();
+                }
+            };
+            round();
+            let before = COUNT.load(Ordering::Relaxed);
+            round();
+            assert_eq!(COUNT.load(Ordering::Relaxed), before, "{name}, {clip:?}");
+        }
+        // All threads of a team, after the first step of the second epoch to its last: whole batches and the
+        // last, smaller one.
+        let mut model = net().build_with::<f32>(context.with_parallelism(Parallelism::Max(3)), 0).unwrap();
+        model.compile(Loss::CrossEntropy, optimizer).unwrap();
+        let (mut first, mut last, mut threads) = (0, 0, 0);
+        let mut watch = |event: &Event<'_>| {
+            match event {
+                Event::TrainBegin { threads: width, .. } => threads = *width,
+                Event::StepEnd { epoch: 2, step: 1, .. } => first = COUNT.load(Ordering::Relaxed),
+                Event::StepEnd { epoch: 2, .. } => last = COUNT.load(Ordering::Relaxed),
+                _ => {}
+            }
+            Control::Continue
+        };
+        model.fit(&data, Fit::new().batch_size(128).epochs(2).callback(&mut watch)).unwrap();
+        assert_eq!(threads, if cfg!(feature = "rayon") { 3 } else { 1 });
+        assert!(first > 0 && last == first, "{name}: {} allocations in a team", last - first);
+    }
+}
