@@ -26,8 +26,8 @@ How it is counted:
   process a turn; each round begins with another one. Shown are medians over the rounds.
 - Ratios: the best peer's time by gemmule's. With one thread that is the best peer with one thread, with two threads the best with
   one or two. The median over the rounds, its lowest and highest.
-- Each library at its best: PyTorch's fused optimisers and inference mode; JAX's steps follow each other without being waited for;
-  TensorFlow compiled by XLA; scikit-learn's `partial_fit`; onnxruntime with bound arrays.
+- Each library at its best: PyTorch's fused optimisers and inference mode; JAX's steps follow each other without being waited for,
+  and in `jax-scan` are one compiled function per pass; TensorFlow compiled by XLA; scikit-learn's `partial_fit`; onnxruntime with bound arrays.
 """
 
 import argparse
@@ -44,9 +44,11 @@ WIDTHS = {"mlp64": [784, 64, 64, 10], "mlp512": [784, 512, 512, 10], "mlp4096": 
 TRAINING = {"mlp64_b32": "mlp64", "mlp64_b128": "mlp64", "mlp512_b128": "mlp512", "mlp4096_b512": "mlp4096"}
 PREDICT = [f"predict:{net}:{batch}" for net in WIDTHS for batch in (1, 32, 512)]
 # Name of a library: the option with its interpreter.
-PEERS = {"torch": "torch", "jax": "py", "tf": "py", "sklearn": "py", "onnxruntime": "py"}
+PEERS = {"torch": "torch", "jax": "py", "jax-scan": "py", "tf": "py", "sklearn": "py", "onnxruntime": "py"}
 # What has to be importable.
-MODULES = {"torch": "torch", "jax": "jax", "tf": "tensorflow", "sklearn": "sklearn", "onnxruntime": "onnxruntime, onnx"}
+MODULES = {
+    "torch": "torch", "jax": "jax", "jax-scan": "jax", "tf": "tensorflow", "sklearn": "sklearn", "onnxruntime": "onnxruntime, onnx",
+}
 
 
 def operations(widths):
@@ -63,7 +65,7 @@ class Section:
 
 
 SECTIONS = [
-    Section("Training, samples per second", TRAINING, ["torch", "jax", "tf", "sklearn"],
+    Section("Training, samples per second", TRAINING, ["torch", "jax", "jax-scan", "tf", "sklearn"],
             lambda workload, seconds: f"{1 / seconds:,.0f}", operations=lambda workload: operations(WIDTHS[TRAINING[workload]])),
     Section("Inference, microseconds per call", PREDICT, ["torch", "jax", "tf", "onnxruntime"],
             lambda workload, seconds: f"{seconds * 1e6 * int(workload.rsplit(':', 1)[1]):,.1f}"),
@@ -164,7 +166,7 @@ def start(options):
         workers["gemmule", count] = turns.Worker("gemmule", [program, "--worker", str(count)], {}, cores)
         for name, option in PEERS.items():
             python = getattr(options, option)
-            if not python:
+            if not python or name in options.without.split(","):
                 continue
             python = turns.python_of(python)
             probe = subprocess.run([python, "-c", f"import {MODULES[name]}"], env={**os.environ, **environment},
@@ -186,6 +188,7 @@ def main():
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has torch")
     parser.add_argument("--py", metavar="PYTHON", help="one that has jax, tensorflow-cpu, scikit-learn, onnxruntime, onnx")
     parser.add_argument("--burn", action="store_true", help="build and take burn for the tiny net")
+    parser.add_argument("--without", default="", metavar="NAME,...", help="libraries to leave out, as the tables call them")
     parser.add_argument("--threads", default="1,2", metavar="N,N", help="numbers of threads (1,2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each process on each workload (7)")
     parser.add_argument("--seconds", type=float, default=0.3, help="of a turn of training (0.3)")

@@ -146,7 +146,7 @@ class Jax:
             x = self.jax.nn.relu(x @ weight + bias)
         return x @ layers[-1][0] + layers[-1][1]
 
-    def train(self, widths, x, y):
+    def update_and_state(self, widths, x, y):
         jax, jnp = self.jax, self.jax.numpy
         tree = jax.tree_util.tree_map
 
@@ -163,9 +163,13 @@ class Jax:
             layers = tree(lambda p, m, v: p - size * m / (jnp.sqrt(v * scale) + 1e-8), layers, m, v)
             return layers, m, v, number, loss
 
-        update = jax.jit(update, donate_argnums=(0, 1, 2, 3))
-        layers, x, y = self.net(widths), jnp.asarray(x), jnp.asarray(y)
+        layers = self.net(widths)
         state = [layers, tree(jnp.zeros_like, layers), tree(jnp.zeros_like, layers), jnp.float32(0)]
+        return update, state, jnp.asarray(x), jnp.asarray(y)
+
+    def train(self, widths, x, y):
+        update, state, x, y = self.update_and_state(widths, x, y)
+        update = self.jax.jit(update, donate_argnums=(0, 1, 2, 3))
 
         def step(indices):
             *state[:], loss = update(*state, x, y, indices)
@@ -196,6 +200,30 @@ class Jax:
 
     def wait(self, result):
         return np.asarray(result)
+
+
+class JaxScan(Jax):
+    """JAX: all steps of a pass in one compiled function, as `fit` runs a pass in one call."""
+
+    def steps(self, widths, x, y):
+        update, state, x, y = self.update_and_state(widths, x, y)
+
+        def scan(state, x, y, order):
+            def one(state, indices):
+                *state, loss = update(*state, x, y, indices)
+                return tuple(state), loss
+
+            state, losses = self.jax.lax.scan(one, state, order)
+            return state, losses[-1]
+
+        scan = self.jax.jit(scan, donate_argnums=0)
+        state = [tuple(state)]
+
+        def steps(order):
+            state[0], loss = scan(state[0], x, y, order)
+            return loss
+
+        return steps
 
 
 class TensorFlow:
@@ -327,7 +355,9 @@ class OnnxRuntime:
         return result.numpy()
 
 
-LIBRARIES = {"torch": Torch, "jax": Jax, "tf": TensorFlow, "sklearn": Sklearn, "onnxruntime": OnnxRuntime}
+LIBRARIES = {
+    "torch": Torch, "jax": Jax, "jax-scan": JaxScan, "tf": TensorFlow, "sklearn": Sklearn, "onnxruntime": OnnxRuntime,
+}
 
 
 # ---- workloads -------------------------------------------------------------------------------------------------------
@@ -337,34 +367,43 @@ class Training:
 
     def __init__(self, library, name, clock):
         net, self.batch, self.samples = TRAINING[name]
-        x, y = digits()
         self.library, self.clock, self.rng = library, clock, np.random.default_rng(0)
-        self.step = library.train(NETS[net], x, y)
+        # A function that takes the steps of a pass, or one that takes a step.
+        self.steps = hasattr(library, "steps") and library.steps(NETS[net], *digits())
+        self.step = None if self.steps else library.train(NETS[net], *digits())
 
     def lacks(self):
-        return self.step is None
+        return not (self.steps or self.step)
+
+    def take(self, order):
+        """Steps on the rows of an array of indices; the last one's loss, perhaps not computed yet."""
+        if self.steps:
+            return self.steps(order)
+        for batch in order:
+            loss = self.step(batch)
+        return loss
 
     def answer(self):
-        batches = np.arange(ANSWERS * self.batch, dtype=np.int32).reshape(ANSWERS, -1)
-        return [float(self.library.wait(self.step(batch))) for batch in batches]
+        batches = np.arange(ANSWERS * self.batch, dtype=np.int32).reshape(ANSWERS, 1, -1)
+        return [float(self.library.wait(self.take(batch))) for batch in batches]
 
     def run(self, passes, warm=False):
         """Seconds per sample."""
         batches = self.samples // self.batch
         count = max(1, batches // 10) if warm else batches
-        order = np.concatenate([self.rng.permutation(SAMPLES)[:count * self.batch] for _ in range(passes)])
-        order = order.astype(np.int32).reshape(-1, self.batch)
+        orders = [self.rng.permutation(SAMPLES)[:count * self.batch] for _ in range(passes)]
+        orders = [order.astype(np.int32).reshape(count, self.batch) for order in orders]
         start = self.clock()
-        for batch in order:
-            loss = self.step(batch)
+        for order in orders:
+            loss = self.take(order)
         self.library.wait(loss)
-        return (self.clock() - start) / order.size
+        return (self.clock() - start) / (passes * count * self.batch)
 
     def warm(self, repeats):
         self.run(1, warm=True)
 
     def loss(self):
-        return float(self.library.wait(self.step(np.arange(self.batch, dtype=np.int32))))
+        return float(self.library.wait(self.take(np.arange(self.batch, dtype=np.int32).reshape(1, -1))))
 
 
 class Passes:
