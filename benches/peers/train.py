@@ -21,7 +21,7 @@ How it is counted:
   call would take a core. One thread is pinned to the last core and counts the process's processor time; two have the last two cores
   and count the wall clock.
 - First the answers: data and first weights are the same numbers everywhere, so the losses of the first steps, or the outputs, must
-  agree with the crate's; later losses must be finite and smaller. scikit-learn draws its own weights: its loss must fall.
+  agree with the crate's; later losses must be finite and below the highest of them. scikit-learn draws its own weights: its loss must fall.
 - A turn warms up and then times about `--seconds` (a third of it where nothing is learnt), but at least one pass. A round gives every
   process a turn; each round begins with another one. Shown are medians over the rounds.
 - Ratios: the best peer's time by gemmule's. With one thread that is the best peer with one thread, with two threads the best with
@@ -106,20 +106,22 @@ def check(workload, name, answer, ours):
     elif workload.startswith("predict"):
         wrong = any(abs(a - b) > 1e-3 * max(map(abs, ours)) for a, b in zip(answer, ours))
     else:
-        # Adam divides by roots of small numbers: roundings grow from step to step.
-        wrong = any(abs(a - b) > 1e-3 * abs(b) + 1e-5 for a, b in zip(answer, ours))
+        # Seen: 1e-6, and 7e-4 in the widest net, whose loss the first steps throw up to 20 times as high (TensorFlow adds epsilon
+        # elsewhere). 1e-4 is less than what a beta2 of 0.99 changes.
+        bound = 5e-3 if "4096" in workload else 1e-4
+        wrong = any(abs(a - b) > bound * abs(b) + 1e-5 for a, b in zip(answer, ours))
     if wrong or name != "sklearn" and len(answer) != len(ours):
         sys.exit(f"error: {workload}: {name} gives {answer}, not {ours}")
 
 
 def measure(options, workers, workload):
     seconds = options.seconds if workload in TRAINING else options.seconds / 3
-    first, ours = {}, None
+    highest, ours = {}, None
     for side, worker in workers.items():
         answer = worker.begin(f"{workload} {seconds}")
         ours = ours or answer
         check(workload, side[0], answer, ours)
-        first[side] = answer[0]
+        highest[side] = max(answer)
     results, sides = Results(), list(workers)
     for number in range(options.rounds):
         for side in sides:
@@ -130,8 +132,8 @@ def measure(options, workers, workload):
             side = sides[(number + turn) % len(sides)]
             _, took = workers[side].ask("time", "took")
             took, *loss = map(float, took.split())
-            if loss and not loss[0] < first[side]:
-                sys.exit(f"error: {workload}: the loss of {side[0]} is {loss[0]} after {first[side]}")
+            if loss and not loss[0] < highest[side]:
+                sys.exit(f"error: {workload}: the loss of {side[0]} is {loss[0]}, and was at most {highest[side]}")
             results.times.setdefault(side, []).append(took)
     return results
 
