@@ -18,20 +18,15 @@ How it is counted:
 """
 
 import argparse
-import atexit
-import ctypes
-import json
 import os
-import platform
-import signal
 import statistics
-import subprocess
 import sys
 import time
 
+import turns
+
 COUNT = 1 << 16
 BATCH_SECONDS, WARM_SECONDS = 0.02, 0.004
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # The crate's name of a function: range of the inputs, as benches/elementwise/workloads.rs has it.
 FUNCTIONS = {
@@ -266,77 +261,6 @@ def serve(library):
 
 # ---- the parent ------------------------------------------------------------------------------------------------------
 
-class Worker:
-    """A process that stands still but while it is asked."""
-
-    def __init__(self, name, command, environment):
-        def end_with_parent():
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-        self.name = name
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
-            preexec_fn=end_with_parent, cwd=ROOT,
-        )
-        atexit.register(self.process.kill)
-        self.version = self.reply("ready")
-        self.process.send_signal(signal.SIGSTOP)
-
-    def reply(self, *words):
-        line = self.process.stdout.readline().strip()
-        word, _, rest = line.partition(" ")
-        if word not in words:
-            sys.exit(f"error: {self.name}: {line or 'its process ended'}")
-        return word if word == "lacks" else rest
-
-    def ask(self, order, *words):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(order + "\n")
-        self.process.stdin.flush()
-        answer = self.reply(*words)
-        self.process.send_signal(signal.SIGSTOP)
-        return answer
-
-    def begin(self, workload):
-        """16 numbers of the answer, None if it has no such function."""
-        answer = self.ask(f"begin {workload}", "answer", "lacks")
-        return None if answer == "lacks" else [float(x) for x in answer.split()[1:]]
-
-
-def build():
-    """The bench's program."""
-    command = ["cargo", "bench", "--bench", "elementwise", "--no-run", "--message-format=json"]
-    output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    programs = [m["executable"] for m in messages
-                if m.get("reason") == "compiler-artifact" and m["target"]["name"] == "elementwise" and m.get("executable")]
-    return programs[-1]
-
-
-def output(*command):
-    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
-
-
-def introduction(options, core, workers):
-    with open("/proc/cpuinfo") as file:
-        info = dict(map(str.strip, line.split(":", 1)) for line in file if ":" in line)
-    changes = output("git", "status", "--porcelain", "--", ":/", ":(top,exclude)benches/records")
-    revision = output("git", "rev-parse", "--short", "HEAD") + (", with changes" if changes else "")
-    # Of paths the last part only.
-    arguments = " ".join(os.path.basename(argument) for argument in sys.argv[1:])
-    return (
-        f"## Elementwise functions beside other libraries, f32, 1 thread\n\n"
-        f"Machine: {info['model name']} (family {info['cpu family']}, model {info['model']}), {os.cpu_count()} processor(s); "
-        f"core {core}; {platform.system()}.\n"
-        f"Date: {time.strftime('%Y-%m-%d', time.gmtime())}. Revision: {revision}. Rounds: {options.rounds}.\n"
-        f"Libraries: {'; '.join(worker.version for worker in workers)}.\n"
-        f"Arguments: `{arguments}`\n\n"
-        f"Nanoseconds per element, medians of the rounds; ratio: the fastest peer's time by gemmule's, the median over the rounds, "
-        f"its lowest and highest.\n\n"
-    )
-
-
 def close(a, b):
     # Not near each other, or one is NaN.
     return all(abs(x - y) <= 2e-5 * abs(y) + 2e-6 for x, y in zip(a, b))
@@ -344,7 +268,8 @@ def close(a, b):
 
 def measure(options, workers, workload):
     """A line of the table."""
-    answers = [worker.begin(workload) for worker in workers]
+    # After the number of elements.
+    answers = [answer and answer[1:] for answer in (worker.begin(workload) for worker in workers)]
     taking_part = [i for i, answer in enumerate(answers) if answer is not None]
     for i in taking_part:
         if not close(answers[i], answers[0]):
@@ -354,7 +279,7 @@ def measure(options, workers, workload):
         took = {}
         for turn in range(len(taking_part)):
             i = taking_part[(number + turn) % len(taking_part)]
-            took[i] = float(workers[i].ask("time", "took"))
+            took[i] = float(workers[i].ask("time", "took")[1])
         rounds.append(took)
     medians = {i: statistics.median(took[i] for took in rounds) for i in taking_part}
     cells = [f"{medians[i]:.3f}" if i in medians else "-" for i in range(len(workers))]
@@ -362,8 +287,7 @@ def measure(options, workers, workload):
     ratio = "-"
     if peers:
         best = min(peers, key=medians.get)
-        ratios = sorted(took[best] / took[0] for took in rounds)
-        ratio = f"**{statistics.median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f}, {workers[best].name})"
+        ratio = turns.ratio([took[0] for took in rounds], [took[best] for took in rounds], workers[best].name)
     return f"| {workload} | {' | '.join(cells)} | {ratio} |\n"
 
 
@@ -381,32 +305,23 @@ def main():
     if options.worker:
         return serve(options.worker)
 
-    record = open(options.record, "a") if options.record else None
-    program = build()
+    record = turns.Record(options.record)
+    program = turns.build("elementwise", "bench", "--bench", "elementwise", "--no-run")
     core = options.core if options.core is not None else max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    one_thread = {
-        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu",
-        "CUDA_VISIBLE_DEVICES": "", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    }
-    workers = [Worker("gemmule", [program, "--bench", "--worker"], {"GEMMULE_ISA": options.isa} if options.isa else {})]
+    isa = {"GEMMULE_ISA": options.isa} if options.isa else {}
+    workers = [turns.Worker("gemmule", [program, "--bench", "--worker"], isa, {core})]
     for name in LIBRARIES:
         if python := getattr(options, name):
-            # A path like .venv/bin/python is often a link: it is not followed, the environment hangs on it.
-            python = os.path.abspath(python) if os.sep in python else python
-            workers.append(Worker(name, [python, os.path.abspath(__file__), "--worker", name], one_thread))
+            command = [turns.python_of(python), os.path.abspath(__file__), "--worker", name]
+            workers.append(turns.Worker(name, command, turns.threads_environment(1), {core}))
     workloads = [name for name in WORKLOADS if options.filter in name]
-    text = introduction(options, core, workers)
-    text += f"| | {' | '.join(worker.name for worker in workers)} | ratio |\n| --- |{' --- |' * (len(workers) + 1)}\n"
-    print(text, end="", flush=True)
-    if record:
-        record.write(text)
+    record.write(turns.head("Elementwise functions beside other libraries, f32, 1 thread", f"core {core}", options.rounds, workers))
+    record.write(
+        "Nanoseconds per element, medians of the rounds; ratio: the fastest peer's time by gemmule's, the median over the rounds, "
+        "its lowest and highest.\n\n")
+    record.write(f"| | {' | '.join(worker.name for worker in workers)} | ratio |\n| --- |{' --- |' * (len(workers) + 1)}\n")
     for workload in workloads:
-        line = measure(options, workers, workload)
-        print(line, end="", flush=True)
-        if record:
-            record.write(line)
-            record.flush()
+        record.write(measure(options, workers, workload))
 
 
 if __name__ == "__main__":
