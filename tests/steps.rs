@@ -30,7 +30,7 @@ fn small<T: Element>(threads: usize) -> Model<T> {
         .with(Dense::new(6, 10))
         .with(Activation::Tanh)
         .with(Dense::new(10, 8))
-        .with(Activation::Relu)
+        .with(Activation::Gelu)
         .with(Dense::new(8, 3))
         .build_with(context(threads), 3)
         .unwrap()

@@ -158,7 +158,7 @@ struct Ends {
 fn task_stages(graph: &Graph, task: Task, fusion: Fusion) -> Vec<Stage> {
     match task.loss() {
         Some(loss) => fuse::stages_before_loss(graph, loss, task.is_training(), fusion),
-        None => fuse::stages(&graph.nodes, false, fusion),
+        None => fuse::stages(&graph.nodes, task.is_training(), fusion),
     }
 }
 

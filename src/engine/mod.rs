@@ -369,6 +369,8 @@ impl<T: Element> Engine<T> {
                 Half::Backward(_) => plan.split..plan.phases.len(),
             },
         };
+        #[cfg(feature = "tracing")]
+        let _span = tracing::trace_span!("run", task = ?task, samples = indices.len(), step).entered();
         let outcome = run.run(team, &mut self.ready, call.seconds)?;
         if matches!(call.half, Half::Forward) {
             self.forwarded = Some((indices.len(), team.width()));

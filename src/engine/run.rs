@@ -105,6 +105,8 @@ impl<T: Element> Run<'_, T> {
         for index in self.phases.clone() {
             let phase = &self.plan.phases[index];
             let start = seconds.is_some().then(Instant::now);
+            #[cfg(feature = "tracing")]
+            let _span = tracing::trace_span!("phase", index, what = self.plan.describe(phase)).entered();
             if phase.updates {
                 if self.check_gradients {
                     self.check_all_gradients()?;
