@@ -20,5 +20,5 @@ pub(crate) mod share;
 pub mod softmax;
 pub mod update;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{ACCURACY, Accuracy};
 pub use element::Element;
