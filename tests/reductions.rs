@@ -136,6 +136,37 @@ fn extremes<T: Element>() {
     }
 }
 
+/// Beyond the part in which it stands, too: the parts of a long array are searched one by one.
+#[test]
+fn the_first_nan_of_a_long_array_wins() {
+    let mut x = numbers::<f32>(5, 50_000);
+    for place in [17_000, 17_001, 49_000] {
+        x[place] = f32::NAN;
+    }
+    for context in contexts() {
+        let places = (reduce::argmax(&context, &x).unwrap(), reduce::argmin(&context, &x).unwrap());
+        assert_eq!(places, (17_000, 17_000), "{}", context.isa());
+    }
+}
+
+/// A norm that is long enough for threads goes another way than a short one.
+#[test]
+fn a_long_norm_is_in_range_where_its_squares_are_not() {
+    const COUNT: usize = 1_100_000;
+    for context in contexts() {
+        for value in [3e-30_f32, 2e-42, 1.0, 3e30] {
+            let mut x = vec![value; COUNT];
+            let norm = f64::from(reduce::norm(&context, reduce::Norm::L2, &x));
+            let exact = f64::from(value) * (COUNT as f64).sqrt();
+            assert!((norm / exact - 1.0).abs() < 3e-5, "{}: {norm:e}, not {exact:e}", context.isa());
+            x[COUNT / 2] = f32::NEG_INFINITY;
+            assert_eq!(reduce::norm(&context, reduce::Norm::L2, &x), f32::INFINITY);
+            x[COUNT - 1] = f32::NAN;
+            assert!(reduce::norm(&context, reduce::Norm::L2, &x).is_nan());
+        }
+    }
+}
+
 #[test]
 fn the_largest_and_the_smallest_are_found_and_nan_wins() {
     extremes::<f32>();
