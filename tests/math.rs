@@ -150,7 +150,7 @@ const FUNCTIONS: &[Function] = &[
     function!(ln_1p, ln_1p_in_place, ln_1p_backward, f64::ln_1p, INPUT, |x| 1.0 / (1.0 + x), 0.0, 0xf03c_29ee_2efd_679b, 0x5663_808b_056f_10b1, LN_1P),
     function!(sigmoid, sigmoid_in_place, sigmoid_backward, sigmoid, OUTPUT, |y| y * (1.0 - y), 0.25, 0xe283_965e_9376_ce8e, 0x915b_3d8e_4505_a0f0, SIGMOID),
     function!(tanh, tanh_in_place, tanh_backward, f64::tanh, OUTPUT, |y| (1.0 - y) * (1.0 + y), 1.0, 0x6075_1024_8382_0635, 0xd751_df38_35b8_57ef, TANH),
-    function!(erf, erf_in_place, erf_backward, reference::erf, INPUT, erf_derivative, std::f64::consts::FRAC_2_SQRT_PI, 0x272e_f897_77cd_fbe6, 0xee3d_7fc0_6e2c_b8a2, ERF),
+    function!(erf, erf_in_place, erf_backward, reference::erf, INPUT, erf_derivative, std::f64::consts::FRAC_2_SQRT_PI, 0x272e_f897_77cd_fbe6, 0x3b12_3277_5c36_84ae, ERF),
     function!(sqrt, sqrt_in_place, sqrt_backward, f64::sqrt, OUTPUT, |y| 0.5 / y, 0.0, 0x0b57_7c05_d56e_7b73, 0xb1a5_7482_cbfc_283e, SQRT),
     function!(rsqrt, rsqrt_in_place, rsqrt_backward, |x| 1.0 / x.sqrt(), OUTPUT, |y| -0.5 * y * y * y, 0.0, 0x029e_ed29_0446_df43, 0x53ae_5550_6eec_6b6f, RSQRT),
     function!(sin, sin_in_place, sin_backward, f64::sin, INPUT, f64::cos, 1.0, 0xe48e_b0fa_9a9d_afa5, 0xa3ef_f8f2_4252_51e3, SIN),

@@ -142,7 +142,9 @@ fn add_product<S: Simd>(s: S, factor: S::F32, x: S::F32, rest: S::F32) -> S::F32
         return factor.mul_add(x, rest);
     }
     let (high, low) = product(s, factor, x);
-    high + (low + rest)
+    // Of a product near the smallest numbers the parts underflow.
+    let least = splat(s, 1e-30);
+    high + (low.select(high.abs().greater(least), splat(s, 0.0)) + rest)
 }
 
 /// v = x (LINEAR + CUBIC x^2) as a sum of two, for |x| up to 13: in the tail an error of v is one of the result, times v.
