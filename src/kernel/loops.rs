@@ -156,15 +156,16 @@ impl<T: Element, const V: usize> Lanes<T, V> {
         while count > 1 {
             count /= 2;
             for v in 0..count {
-                for i in 0..Self::COUNT {
-                    sums[v][i] = sums[2 * v][i] + sums[2 * v + 1][i];
+                let (left, right) = (sums[2 * v], sums[2 * v + 1]);
+                for ((sum, left), right) in sums[v].iter_mut().zip(left).zip(right) {
+                    *sum = left + right;
                 }
             }
         }
         let mut half = Self::COUNT / 2;
         while half > 0 {
             for i in 0..half {
-                sums[0][i] = sums[0][i] + sums[0][i + half];
+                sums[0][i] += sums[0][i + half];
             }
             half /= 2;
         }
