@@ -351,6 +351,17 @@ fn kept_elements_without_a_softmax_are_nan_and_the_others_zero() {
             softmax::masked::log_sum_exp(&context, &x, &keep, &mut sum, width).unwrap();
             assert!(y[0].is_nan() && log[0].is_nan() && y[1] == 0.0 && log[1] == -INF, "{value} {width}");
             assert!(sum[0] == value || value.is_nan() && sum[0].is_nan());
+            // Nor do the gradients of those that are left out see it, or an infinite one of those that are kept.
+            let (mut g, mut d) = (vec![7.0; width], vec![1.0; width]);
+            softmax::masked::backward(&context, &y, &keep, &d, &mut g, width).unwrap();
+            assert!(g[0].is_nan() && g[1] == 0.0, "{value} {width}: {}", g[1]);
+            softmax::masked::log_softmax_backward(&context, &log, &keep, &d, &mut g, width).unwrap();
+            assert!(g[0].is_nan() && g[1] == 0.0, "{value} {width}: {}", g[1]);
+            d[width - 1] = INF;
+            x.fill(0.5);
+            softmax::masked::forward(&context, &x, &keep, &mut y, width).unwrap();
+            softmax::masked::backward(&context, &y, &keep, &d, &mut g, width).unwrap();
+            assert!(!g[0].is_finite() && g[1] == 0.0, "{value} {width}: {}", g[1]);
         }
     }
 }
