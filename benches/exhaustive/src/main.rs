@@ -13,9 +13,9 @@ mod report;
 mod twin;
 
 use clap::Parser;
+use gemmule::kernel::{ACCURACY, Accuracy};
 use measure::{Machine, Pair, Patterns};
 use oracle::Row;
-use gemmule::kernel::{ACCURACY, Accuracy};
 use ours::functions;
 use report::Report;
 use std::path::PathBuf;
