@@ -44,7 +44,6 @@ fn chosen() -> Vec<Workload> {
 /// A line for each workload: for each instruction set the nanoseconds per element and the share of a copy's speed.
 fn table(workloads: &[Workload]) {
     let contexts = contexts();
-    let stated = functions::stated();
     let names: Vec<String> = contexts.iter().map(|context| context.isa().to_string()).collect();
     println!(
         "f32, 1 thread: ns per element, and the speed in per cent of a copy's; the largest error in ULP, fused and portable"
@@ -58,7 +57,7 @@ fn table(workloads: &[Workload]) {
         let rows = times(workload, &contexts);
         let cells: Vec<String> =
             rows.iter().map(|&(own, share)| format!("{own:.3} | {:.0}", 100.0 * share)).collect();
-        let errors = stated.iter().find(|stated| stated.name == workload.name);
+        let errors = functions::stated(&workload.name);
         let errors =
             errors.map_or("| ".to_owned(), |stated| format!("{} | {}", stated.fused, stated.portable));
         println!("| {} | {} | {errors} |", workload.name, cells.join(" | "));

@@ -13,7 +13,7 @@ mod formulas;
 
 use common::{HASH_START, all_bits, bits, cast, contexts, hash, random};
 use formulas::{SCALE_ALPHA, domain, sigmoid, slope, value};
-use gemmule::kernel::{activation, activation::Activation, activation::Saved};
+use gemmule::kernel::{ACCURACY, activation, activation::Activation, activation::Saved};
 use gemmule::{Context, Element, Error, Result};
 
 const INF: f32 = f32::INFINITY;
@@ -169,7 +169,7 @@ fn worst(inputs: &[f32], outputs: &[f32], error: impl Fn(f32, f32) -> f64) -> (f
 fn limits(context: &Context, activation: Activation) -> [f64; 2] {
     ["", "_derivative"].map(|suffix| {
         let name = format!("{}{suffix}", activation.name());
-        let entry = activation::ACCURACY.iter().find(|entry| entry.name == name).expect(&name);
+        let entry = ACCURACY.iter().find(|entry| entry.name == name).expect(&name);
         if context.isa().has_fma() { entry.fused } else { entry.portable }
     })
 }
@@ -229,13 +229,13 @@ fn f32_errors_are_those_that_the_documentation_states() {
 }
 
 #[test]
-fn the_stated_errors_are_below_two_ulp() {
-    for entry in activation::ACCURACY {
+fn no_stated_error_is_above_two_units() {
+    for entry in ACCURACY {
         assert!(entry.fused <= 2.0, "{}: {}", entry.name, entry.fused);
-        let name = entry.name.trim_end_matches("_derivative");
-        assert!(Activation::ALL.iter().any(|activation| activation.name() == name), "{name}");
     }
-    assert_eq!(activation::ACCURACY.len(), 2 * Activation::ALL.len());
+    for activation in Activation::ALL {
+        assert!(ACCURACY.iter().any(|entry| entry.name == activation.name()), "{activation}");
+    }
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn activations_have_the_committed_bits() {
         let hashes = [of(&FIRST), of(&others)];
         assert_eq!(
             hashes,
-            [(0x9396_390f_aa5a_3f7a, 0x4021_a3a2_1f34_3591), (0xeaf1_1e15_2061_d5df, 0x3b57_09a2_468a_c576)],
+            [(0x9396_390f_aa5a_3f7a, 0x4021_a3a2_1f34_3591), (0xb766_b94b_a7a8_8175, 0x3b57_09a2_468a_c576)],
             "{}: {hashes:#018x?}",
             context.isa()
         );

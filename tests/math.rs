@@ -10,7 +10,7 @@
 mod common;
 
 use common::{HASH_START, all_bits, bits, contexts, hash, random};
-use gemmule::kernel::{math, reference};
+use gemmule::kernel::{ACCURACY, math, reference};
 use gemmule::{Context, Element, Error, Isa, Result};
 
 type Slices<T> = fn(&Context, &[T], &mut [T]) -> Result<()>;
@@ -37,9 +37,18 @@ struct Function {
 impl Function {
     /// The largest error that the documentation states.
     fn limit(&self, isa: Isa) -> f64 {
-        let entry = math::ACCURACY.iter().find(|entry| entry.name == self.name).expect("in the table");
-        if isa.has_fma() { entry.fused } else { entry.portable }
+        stated(self.name, isa)
     }
+
+    /// The same of the derivative.
+    fn derivative_limit(&self, isa: Isa) -> f64 {
+        stated(&format!("{}_derivative", self.name), isa)
+    }
+}
+
+fn stated(name: &str, isa: Isa) -> f64 {
+    let entry = ACCURACY.iter().find(|entry| entry.name == name).expect("in the table");
+    if isa.has_fma() { entry.fused } else { entry.portable }
 }
 
 macro_rules! function {
@@ -141,12 +150,12 @@ const FUNCTIONS: &[Function] = &[
     function!(ln_1p, ln_1p_in_place, ln_1p_backward, f64::ln_1p, INPUT, |x| 1.0 / (1.0 + x), 0.0, 0xf03c_29ee_2efd_679b, 0x5663_808b_056f_10b1, LN_1P),
     function!(sigmoid, sigmoid_in_place, sigmoid_backward, sigmoid, OUTPUT, |y| y * (1.0 - y), 0.25, 0xe283_965e_9376_ce8e, 0x915b_3d8e_4505_a0f0, SIGMOID),
     function!(tanh, tanh_in_place, tanh_backward, f64::tanh, OUTPUT, |y| (1.0 - y) * (1.0 + y), 1.0, 0x6075_1024_8382_0635, 0xd751_df38_35b8_57ef, TANH),
-    function!(erf, erf_in_place, erf_backward, reference::erf, INPUT, erf_derivative, 1.13, 0x272e_f897_77cd_fbe6, 0xee3d_7fc0_6e2c_b8a2, ERF),
+    function!(erf, erf_in_place, erf_backward, reference::erf, INPUT, erf_derivative, std::f64::consts::FRAC_2_SQRT_PI, 0x272e_f897_77cd_fbe6, 0x3b12_3277_5c36_84ae, ERF),
     function!(sqrt, sqrt_in_place, sqrt_backward, f64::sqrt, OUTPUT, |y| 0.5 / y, 0.0, 0x0b57_7c05_d56e_7b73, 0xb1a5_7482_cbfc_283e, SQRT),
     function!(rsqrt, rsqrt_in_place, rsqrt_backward, |x| 1.0 / x.sqrt(), OUTPUT, |y| -0.5 * y * y * y, 0.0, 0x029e_ed29_0446_df43, 0x53ae_5550_6eec_6b6f, RSQRT),
     function!(sin, sin_in_place, sin_backward, f64::sin, INPUT, f64::cos, 1.0, 0xe48e_b0fa_9a9d_afa5, 0xa3ef_f8f2_4252_51e3, SIN),
     function!(cos, cos_in_place, cos_backward, f64::cos, INPUT, |x| -x.sin(), 1.0, 0x464a_368a_469d_2570, 0x5dea_ee48_fedd_638c, COS),
-    function!(normal_cdf, normal_cdf_in_place, normal_cdf_backward, normal_cdf, INPUT, density, 0.4, 0xe3e9_1db6_617a_14e8, 0x97a4_b8f2_20ae_3157, NORMAL_CDF),
+    function!(normal_cdf, normal_cdf_in_place, normal_cdf_backward, normal_cdf, INPUT, density, 0.398_942_28, 0xe3e9_1db6_617a_14e8, 0x97a4_b8f2_20ae_3157, NORMAL_CDF),
 ];
 
 fn sigmoid(x: f64) -> f64 {
@@ -233,7 +242,7 @@ fn f32_errors_are_those_that_the_documentation_states() {
 }
 
 #[test]
-fn f32_derivatives_are_within_two_ulp() {
+fn f32_derivatives_keep_the_stated_errors() {
     let inputs = sweep(4099);
     let (mut saved, mut d) = (vec![0.0; inputs.len()], vec![0.0; inputs.len()]);
     let ones = vec![1.0; inputs.len()];
@@ -247,16 +256,17 @@ fn f32_derivatives_are_within_two_ulp() {
             let mut worst = (0.0, 0.0);
             for (&x, &d) in saved.iter().zip(&d) {
                 let exact = (function.derivative)(f64::from(x));
-                let tolerance = 2_f64.powi(-23) * function.largest_derivative;
-                let near = (f64::from(d) - exact).abs() <= tolerance;
-                let error = if near { 0.0 } else { ulp(d, exact) };
+                // In ULP or 2^-24 of the largest derivative, whichever is larger.
+                let share = 2_f64.powi(-24) * function.largest_derivative;
+                let error = ulp(d, exact).min((f64::from(d) - exact).abs() / share);
                 if error > worst.0 && !x.is_nan() {
                     worst = (error, x);
                 }
                 assert!(!x.is_nan() || d.is_nan(), "{} {}: a NaN was lost", context.isa(), function.name);
             }
             println!("{} {}': {:.4} ULP at {:e}", context.isa(), function.name, worst.0, worst.1);
-            assert!(worst.0 <= 2.0, "{} {}': {} ULP at {:e}", context.isa(), function.name, worst.0, worst.1);
+            let limit = function.derivative_limit(context.isa());
+            assert!(worst.0 <= limit, "{} {}': {} at {:e}", context.isa(), function.name, worst.0, worst.1);
         }
     }
 }
@@ -461,7 +471,7 @@ fn powers_have_the_special_cases_of_c99() {
             math::pow(&context, &[x; 28], &values, &mut powers).unwrap();
             for (&y, power) in values.iter().zip(powers) {
                 let error = ulp(power, f64::from(x).powf(f64::from(y)));
-                assert!(error <= 1.2, "{} {x:e} ^ {y:e} = {power:e}", context.isa());
+                assert!(error <= stated("pow", context.isa()), "{} {x:e} ^ {y:e} = {power:e}", context.isa());
                 let mut scalar = [x];
                 math::pow_scalar_in_place(&context, &mut scalar, y);
                 assert_eq!(bits(scalar[0]), bits(power), "{} {x:e} ^ {y:e}", context.isa());
@@ -498,7 +508,11 @@ fn powers_and_their_derivatives_are_accurate() {
         for i in 0..x.len() {
             let (base, exponent) = (f64::from(x[i]), f64::from(y[i]));
             let error = ulp(z[i], base.powf(exponent));
-            assert!(error <= 1.2, "{} {base:e} ^ {exponent:e}: {error} ULP", context.isa());
+            assert!(
+                error <= stated("pow", context.isa()),
+                "{} {base:e} ^ {exponent:e}: {error} ULP",
+                context.isa()
+            );
             let error = ulp(d[i], exponent * base.powf(exponent - 1.0));
             // Where the power itself is subnormal, the product shows its last place; where it overflows, so does that.
             let power = base.powf(exponent - 1.0);
@@ -542,8 +556,12 @@ fn powers_do_not_depend_on_the_place() {
 
 #[test]
 fn every_function_of_the_table_is_tested() {
-    let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
-    assert_eq!(names, math::ACCURACY.iter().map(|entry| entry.name).collect::<Vec<_>>());
+    // The table begins with the functions of this file, each before its derivative; the activations follow.
+    let names =
+        FUNCTIONS.iter().flat_map(|function| [function.name.into(), format!("{}_derivative", function.name)]);
+    let names: Vec<String> = names.collect();
+    assert_eq!(names, ACCURACY[..names.len()].iter().map(|entry| entry.name).collect::<Vec<_>>());
+    assert_eq!(ACCURACY[names.len()].name, "identity");
 }
 
 #[test]

@@ -291,6 +291,12 @@ fn a_truncated_normal_stays_within_its_bounds() {
         rng.fill_truncated_normal(&context, &mut x, mean, std, low, high).unwrap();
         assert!(x.iter().all(|x| (low as f32..=high as f32).contains(x)), "{mean} {std} {low} {high}");
     }
+    // Narrower than the quantile's error: what goes beyond is held, on either side.
+    for (low, high) in [(1.0, 1.0 + 1e-13), (-1.0 - 1e-13, -1.0), (0.3, 0.3 + 1e-13), (-0.3 - 1e-13, -0.3)] {
+        let mut x = [0.0_f64; 2000];
+        rng.fill_truncated_normal(&context, &mut x, 0.0, 1.0, low, high).unwrap();
+        assert!(x.iter().all(|x| (low..=high).contains(x)), "{low}");
+    }
     // Both tails and the middle: the quantile's inverse is the probability.
     let mut x = [0.0_f64; 4000];
     rng.at(0).fill_truncated_normal(&context, &mut x, 0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY).unwrap();
@@ -315,6 +321,24 @@ fn the_rate_of_a_mask_is_the_probability() {
         Rng::new(12).fill_bools(&context, &mut bools, p).unwrap();
         for ((&m, &d), &b) in mask.iter().zip(&dropout).zip(&bools) {
             assert_eq!((d, b), if m == 1.0 { ((1.0 / p) as f32, true) } else { (0.0, false) });
+        }
+    }
+}
+
+/// To the word: the probability is rounded to a multiple of 2^-32, and what is below it is a hit.
+#[test]
+fn the_words_below_a_probability_are_hits_and_no_other() {
+    for context in contexts() {
+        for rng in (0..50).map(|position| Rng::new(8).at(position)) {
+            let word = f64::from(rng.clone().next_u32());
+            for (more, hit) in [(0.0, false), (0.4, false), (0.6, true), (1.0, true)] {
+                let probability = (word + more) / 4_294_967_296.0;
+                let (mut number, mut kept, mut truth) = ([7.0_f32], [7.0_f64], [!hit]);
+                rng.clone().fill_bernoulli(&context, &mut number, probability).unwrap();
+                rng.clone().fill_dropout(&context, &mut kept, probability).unwrap();
+                rng.clone().fill_bools(&context, &mut truth, probability).unwrap();
+                assert_eq!((number[0] == 1.0, kept[0] > 0.0, truth[0]), (hit, hit, hit), "{word} {more}");
+            }
         }
     }
 }

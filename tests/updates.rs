@@ -9,6 +9,8 @@ mod clipping;
 mod common;
 #[path = "updates/options.rs"]
 mod options;
+#[path = "updates/penalties.rs"]
+mod penalties;
 #[path = "updates/special.rs"]
 mod special;
 #[path = "updates/training.rs"]

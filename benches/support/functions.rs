@@ -4,7 +4,7 @@
 //! Whoever includes this file has the crate as `library` beside it.
 
 use super::library::kernel::activation::{self, Activation};
-use super::library::kernel::math;
+use super::library::kernel::{ACCURACY, Accuracy, math};
 use super::library::{Context, Element, Result};
 
 /// A function on slices.
@@ -149,49 +149,9 @@ pub fn all() -> Vec<Function> {
     functions
 }
 
-/// What the documentation states of a function's error: the largest, with fused multiply-add and on the portable tier.
-pub struct Stated {
-    /// The name in [`all`].
-    pub name: &'static str,
-    /// With fused multiply-add.
-    pub fused: f64,
-    /// On the portable tier.
-    pub portable: f64,
+/// What the documentation states of a function's error, by the crate's table.
+pub fn stated(name: &str) -> Option<Accuracy> {
+    // The powers of one number are all `pow`.
+    let name = if POWERS.iter().any(|power| power.0 == name) { "pow" } else { name };
+    ACCURACY.iter().find(|accuracy| accuracy.name == name).copied()
 }
-
-/// All that is stated: by the crate's tables, and by the list below, of what they leave out.
-pub fn stated() -> Vec<Stated> {
-    let tables =
-        math::ACCURACY.iter().chain(activation::ACCURACY).map(|row| (row.name, row.fused, row.portable));
-    let mut stated: Vec<Stated> = Vec::new();
-    for (name, fused, portable) in tables.chain(OTHERS) {
-        match stated.iter_mut().find(|stated| stated.name == name) {
-            // One kernel under two tables keeps to both.
-            Some(other) => {
-                (other.fused, other.portable) = (other.fused.min(fused), other.portable.min(portable))
-            }
-            None => stated.push(Stated { name, fused, portable }),
-        }
-    }
-    stated
-}
-
-// What the tables leave out. Of derivatives of `kernel::math` the bound of all derivatives, where nothing better is certain.
-const OTHERS: [(&str, f64, f64); 15] = [
-    ("exp_derivative", 0.0, 0.0),
-    ("exp_m1_derivative", 0.5, 0.5),
-    ("ln_derivative", 0.5, 0.5),
-    ("ln_1p_derivative", 2.0, 2.0),
-    ("erf_derivative", 2.0, 2.1),
-    ("sqrt_derivative", 0.5, 0.5),
-    ("rsqrt_derivative", 2.0, 2.0),
-    ("sin_derivative", 2.0, 2.0),
-    ("cos_derivative", 2.0, 2.0),
-    ("normal_cdf_derivative", 2.0, 2.0),
-    // By the documentation of `pow`.
-    ("x^0.75", 0.9, 1.19),
-    ("x^-0.5", 0.9, 1.19),
-    ("x^3", 0.9, 1.19),
-    ("0.9990234375^x", 0.9, 1.19),
-    ("10000^x", 0.9, 1.19),
-];

@@ -111,11 +111,80 @@ pub(crate) fn tree_sum<T: Element, S: Simd>(v: T::V<S>) -> T {
     lanes[0]
 }
 
+/// True where the vectors are shorter than the canonical one, as on the portable tier: sums go through [`Lanes`] then.
+#[inline(always)]
+pub(crate) fn is_short<T: Element, S: Simd>() -> bool {
+    T::V::<S>::LANES < Lanes::<T, 1>::COUNT
+}
+
+/// The partial sums in the lanes of V canonical vectors, for vectors that are shorter: with their own lanes alone a sum
+/// would be as many times longer a chain, and another order.
+#[derive(Clone, Copy)]
+pub(crate) struct Lanes<T, const V: usize>([[T; 16]; V]);
+
+impl<T: Element, const V: usize> Lanes<T, V> {
+    /// Lanes of the canonical vector.
+    pub(crate) const COUNT: usize = 64 / size_of::<T>();
+
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self([[T::zero(); 16]; V])
+    }
+
+    /// Adds elements of which the first has the number `at`: vectors take turns.
+    #[inline(always)]
+    pub(crate) fn add<S: Simd>(&mut self, at: usize, values: T::V<S>, count: usize) {
+        self.add_to::<S>(at / Self::COUNT % V, at, values, count);
+    }
+
+    /// Adds the first `count` lanes of `values` to those of one vector from `at` on.
+    #[inline(always)]
+    pub(crate) fn add_to<S: Simd>(&mut self, vector: usize, at: usize, values: T::V<S>, count: usize) {
+        let mut lanes = [T::zero(); 16];
+        values.store_first(&mut lanes[..count]);
+        let sums = &mut self.0[vector][at % Self::COUNT..];
+        for (sum, &value) in sums.iter_mut().zip(&lanes[..count]) {
+            *sum += value;
+        }
+    }
+
+    /// All of them: vectors pairwise, then [`tree_sum`]'s tree.
+    #[inline(always)]
+    pub(crate) fn sum(self) -> T {
+        let Self(mut sums) = self;
+        let mut count = V;
+        while count > 1 {
+            count /= 2;
+            for v in 0..count {
+                let (left, right) = (sums[2 * v], sums[2 * v + 1]);
+                for ((sum, left), right) in sums[v].iter_mut().zip(left).zip(right) {
+                    *sum = left + right;
+                }
+            }
+        }
+        let mut half = Self::COUNT / 2;
+        while half > 0 {
+            for i in 0..half {
+                sums[0][i] += sums[0][i + half];
+            }
+            half /= 2;
+        }
+        sums[0][0]
+    }
+}
+
 /// `sum of operation(x[i])`, in an order that depends on the length alone: four interleaved vectors of partial
 /// sums, added pairwise, then [`tree_sum`]. Lanes past the end count as +0 *after* the operation.
 #[inline(always)]
 pub(crate) fn sum_by<T: Element, S: Simd, O: Unary<T>>(s: S, operation: O, x: &[T]) -> T {
     let lanes = T::V::<S>::LANES;
+    if is_short::<T, S>() {
+        let mut sums = Lanes::<T, 4>::new();
+        for (i, part) in x.chunks(lanes).enumerate() {
+            sums.add::<S>(i * lanes, operation.apply(s, T::V::<S>::load_first(s, part)), part.len());
+        }
+        return sums.sum();
+    }
     let mut sums = [T::V::<S>::splat(s, T::zero()); 4];
     let mut blocks = x.chunks_exact(4 * lanes);
     for block in &mut blocks {

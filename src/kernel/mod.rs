@@ -22,6 +22,6 @@ pub(crate) mod share;
 pub mod softmax;
 pub mod update;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{ACCURACY, Accuracy};
 pub use element::Element;
 pub use multiply::multiply;

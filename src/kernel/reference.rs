@@ -188,16 +188,79 @@ pub fn log_sum_exp(row: &[f64]) -> f64 {
 
 /// The softmax of a row.
 pub fn softmax(row: &[f64]) -> Vec<f64> {
-    let total = log_sum_exp(row);
-    row.iter().map(|x| libm::exp(x - total)).collect()
+    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = row.iter().map(|x| libm::exp(x - largest)).collect();
+    let total: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|e| e / total).collect()
+}
+
+/// The mean of losses, and the derivatives divided by their number.
+fn mean(terms: impl ExactSizeIterator<Item = (f64, f64)>) -> (f64, Vec<f64>) {
+    let count = terms.len() as f64;
+    let (losses, slopes): (Vec<f64>, Vec<f64>) = terms.unzip();
+    (losses.iter().sum::<f64>() / count, slopes.iter().map(|slope| slope / count).collect())
+}
+
+/// Pairs of two rows.
+fn pairs<'a>(x: &'a [f64], t: &'a [f64]) -> impl ExactSizeIterator<Item = (f64, f64)> + 'a {
+    x.iter().copied().zip(t.iter().copied())
 }
 
 /// The mean squared error of a row, and its gradient by the prediction.
 pub fn mean_squared_error(prediction: &[f64], target: &[f64]) -> (f64, Vec<f64>) {
-    let width = prediction.len() as f64;
-    let differences: Vec<_> = prediction.iter().zip(target).map(|(p, t)| p - t).collect();
-    let loss = differences.iter().map(|d| d * d / width).sum();
-    (loss, differences.iter().map(|d| 2.0 * d / width).collect())
+    mean(pairs(prediction, target).map(|(x, t)| ((x - t) * (x - t), 2.0 * (x - t))))
+}
+
+/// The mean absolute error of a row, and its gradient.
+pub fn mean_absolute_error(prediction: &[f64], target: &[f64]) -> (f64, Vec<f64>) {
+    let sign = |d: f64| if d == 0.0 { 0.0 } else { d.signum() };
+    mean(pairs(prediction, target).map(|(x, t)| ((x - t).abs(), sign(x - t))))
+}
+
+/// Huber's loss of a row, and its gradient.
+pub fn huber(prediction: &[f64], target: &[f64], delta: f64) -> (f64, Vec<f64>) {
+    mean(pairs(prediction, target).map(|(x, t)| {
+        let d = x - t;
+        let loss = if d.abs() < delta { d * d / 2.0 } else { delta * (d.abs() - delta / 2.0) };
+        (loss, d.clamp(-delta, delta))
+    }))
+}
+
+/// The smooth absolute error of a row, and its gradient.
+pub fn smooth_l1(prediction: &[f64], target: &[f64], beta: f64) -> (f64, Vec<f64>) {
+    if beta == 0.0 {
+        return mean_absolute_error(prediction, target);
+    }
+    let (loss, d) = huber(prediction, target, beta);
+    (loss / beta, d.into_iter().map(|d| d / beta).collect())
+}
+
+/// The hinge loss of a row of scores against -1 and 1, and its gradient.
+pub fn hinge(score: &[f64], target: &[f64], margin: f64) -> (f64, Vec<f64>) {
+    mean(pairs(score, target).map(|(x, t)| {
+        let short = margin - t * x;
+        if short > 0.0 { (short, -t) } else { (0.0, 0.0) }
+    }))
+}
+
+/// The hinge loss of a row of scores against a class, which counts `weight`, and its gradient.
+pub fn multi_class_hinge(
+    scores: &[f64],
+    class: usize,
+    margin: f64,
+    squared: bool,
+    weight: f64,
+) -> (f64, Vec<f64>) {
+    let (mut loss, mut d, share) = (0.0, vec![0.0; scores.len()], weight / scores.len() as f64);
+    for j in (0..scores.len()).filter(|&j| j != class) {
+        let short = margin - scores[class] + scores[j];
+        if short > 0.0 {
+            loss += share * if squared { short * short } else { short };
+            d[j] = share * if squared { 2.0 * short } else { 1.0 };
+            d[class] -= d[j];
+        }
+    }
+    (loss, d)
 }
 
 /// The cross-entropy of a row of logits against a class, and its gradient.
@@ -209,20 +272,73 @@ pub fn cross_entropy_class(logits: &[f64], class: usize) -> (f64, Vec<f64>) {
     (libm::log(rest) + (largest - logits[class]), gradient)
 }
 
+/// Targets of a row as cross-entropy takes them: a share `smoothing` of each is spread over all classes, then each class
+/// counts its weight.
+pub fn smoothed(targets: &[f64], smoothing: f64, class_weights: Option<&[f64]>) -> Vec<f64> {
+    let spread = smoothing / targets.len() as f64;
+    let weight = |j: usize| class_weights.map_or(1.0, |weights| weights[j]);
+    targets.iter().enumerate().map(|(j, t)| weight(j) * (t * (1.0 - smoothing) + spread)).collect()
+}
+
 /// The cross-entropy of a row of logits against a weight for each class, and its gradient.
 pub fn cross_entropy_soft(logits: &[f64], targets: &[f64]) -> (f64, Vec<f64>) {
     let total: f64 = targets.iter().sum();
-    let log_sum = log_sum_exp(logits);
-    let weighted = |(x, t): (&f64, &f64)| if *t == 0.0 { 0.0 } else { t * (log_sum - x) };
+    // By way of the largest: the logarithm of the sum alone would take the last digits of large logits.
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let rest = libm::log(logits.iter().map(|x| libm::exp(x - largest)).sum());
+    let weighted = |(x, t): (&f64, &f64)| if *t == 0.0 { 0.0 } else { t * (rest + (largest - x)) };
     let loss = logits.iter().zip(targets).map(weighted).sum();
     (loss, softmax(logits).iter().zip(targets).map(|(p, t)| p * total - t).collect())
 }
 
-/// The binary cross-entropy of a row of logits, averaged over the row, and its gradient.
-pub fn binary_cross_entropy_logits(logits: &[f64], targets: &[f64]) -> (f64, Vec<f64>) {
-    let width = logits.len() as f64;
-    let loss = logits.iter().zip(targets).map(|(z, t)| (softplus(*z) - z * t) / width).sum();
-    (loss, logits.iter().zip(targets).map(|(z, t)| (sigmoid(*z) - t) / width).collect())
+/// The binary cross-entropy of a row of logits, averaged over the row, and its gradient; the positive part of a target
+/// counts the column's weight.
+pub fn binary_cross_entropy_logits(
+    logits: &[f64],
+    targets: &[f64],
+    positive_weight: Option<&[f64]>,
+) -> (f64, Vec<f64>) {
+    mean(pairs(logits, targets).enumerate().map(|(j, (z, t))| {
+        let t_weighted = positive_weight.map_or(1.0, |weights| weights[j]) * t;
+        let loss = t_weighted * softplus(-z) + (1.0 - t) * softplus(z);
+        (loss, (1.0 - t) * sigmoid(z) - t_weighted * sigmoid(-z))
+    }))
+}
+
+/// The negative logarithm of a class's probability, of a row of logarithms, times the class's weight, and its gradient.
+pub fn negative_log_likelihood(log_probabilities: &[f64], class: usize, weight: f64) -> (f64, Vec<f64>) {
+    let mut d = vec![0.0; log_probabilities.len()];
+    d[class] = -weight;
+    (-weight * log_probabilities[class], d)
+}
+
+/// The divergence of a row of logarithms from a row of probabilities, and its gradient.
+pub fn kl_divergence(log_probabilities: &[f64], targets: &[f64]) -> (f64, Vec<f64>) {
+    let term = |(x, t): (f64, f64)| if t == 0.0 { 0.0 } else { t * (ln(t) - x) };
+    (pairs(log_probabilities, targets).map(term).sum(), targets.iter().map(|t| -t).collect())
+}
+
+/// The same from a row of logarithms of probabilities.
+pub fn kl_divergence_log_target(log_probabilities: &[f64], targets: &[f64]) -> (f64, Vec<f64>) {
+    let loss = pairs(log_probabilities, targets).map(|(x, t)| exp(t) * (t - x)).sum();
+    (loss, targets.iter().map(|&t| -exp(t)).collect())
+}
+
+/// The distance of two rows that should be alike, 1 less their cosine, or how far the cosine of two that should not be is
+/// above `margin`; and its gradient by the first.
+pub fn cosine(a: &[f64], b: &[f64], alike: bool, margin: f64) -> (f64, Vec<f64>) {
+    const EPSILON: f64 = 1e-12;
+    let dot: f64 = pairs(a, b).map(|(x, y)| x * y).sum();
+    let a_squares = a.iter().map(|x| x * x).sum::<f64>() + EPSILON;
+    let b_squares = b.iter().map(|y| y * y).sum::<f64>() + EPSILON;
+    let length = a_squares.sqrt() * b_squares.sqrt();
+    let cosine = dot / length;
+    if !alike && cosine <= margin {
+        return (0.0, vec![0.0; a.len()]);
+    }
+    let sign = if alike { -1.0 } else { 1.0 };
+    let d = pairs(a, b).map(|(x, y)| sign * (y - x * (dot / a_squares)) / length).collect();
+    (if alike { 1.0 - cosine } else { cosine - margin }, d)
 }
 
 /// `base` to the power `exponent`, one multiplication at a time.

@@ -113,6 +113,25 @@ pub fn all<T: Element>() -> Vec<(&'static str, Run<T>)> {
             let (losses, d) = (&mut a.rows, Some(&mut a.out[0][..]));
             loss::cross_entropy_soft(c, &a.x, &a.positive, &options, rows, losses, d)
         }),
+        ("soft cross-entropy with all options", |c, a| {
+            let class_weights = Some(&a.positive[..a.width]);
+            let options = loss::CrossEntropy { label_smoothing: 0.1, class_weights, ..Default::default() };
+            let rows = loss::Rows::mean(a.width).weighted(&a.positive[..a.classes.len()]);
+            let (losses, d) = (&mut a.rows, Some(&mut a.out[0][..]));
+            loss::cross_entropy_soft(c, &a.x, &a.positive, &options, rows, losses, d)
+        }),
+        ("likelihood with all options", |c, a| {
+            let class_weights = Some(&a.positive[..a.width]);
+            let options = loss::NegativeLogLikelihood { ignore_index: Some(3), class_weights };
+            let rows = loss::Rows::mean(a.width).weighted(&a.positive[..a.classes.len()]);
+            let (losses, d) = (&mut a.rows, Some(&mut a.out[0][..]));
+            loss::negative_log_likelihood(c, &a.x, &a.classes, &options, rows, losses, d)
+        }),
+        ("absolute error with weights", |c, a| {
+            let rows = loss::Rows::sum(a.width).weighted(&a.positive[..a.classes.len()]);
+            let (losses, d) = (&mut a.rows, Some(&mut a.out[0][..]));
+            loss::mean_absolute_error(c, &a.x, &a.positive, rows, losses, d)
+        }),
         ("multi-class hinge", |c, a| {
             let (options, rows) = (loss::MultiClassHinge::default(), loss::Rows::mean(a.width));
             let (losses, d) = (&mut a.rows, Some(&mut a.out[0][..]));

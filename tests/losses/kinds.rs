@@ -1,6 +1,7 @@
 //! Every loss with every option by name, its oracle in f64, and batches for all of them.
 
 use gemmule::kernel::loss::{self, Cosine, CrossEntropy, MultiClassHinge, NegativeLogLikelihood, Rows};
+use gemmule::kernel::reference;
 use gemmule::{Context, Element, Result};
 
 /// The configurations of golden/losses.py.
@@ -229,115 +230,42 @@ pub fn forward<T: Element>(context: &Context, name: &str, batch: &Batch, rows: R
     losses
 }
 
-fn log_softmax(x: &[f64]) -> Vec<f64> {
-    let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
-    x.iter().map(|x| x - max - sum.ln()).collect()
-}
-
-/// The mean of pairs of loss and derivative.
-fn mean(pairs: impl ExactSizeIterator<Item = (f64, f64)>) -> (f64, Vec<f64>) {
-    let n = pairs.len() as f64;
-    let (losses, d): (Vec<f64>, Vec<f64>) = pairs.unzip();
-    (losses.iter().sum::<f64>() / n, d.iter().map(|d| d / n).collect())
-}
-
-/// The loss of a batch of one row and its gradient, written as they are defined.
+/// The loss of a batch of one row and its gradient: the twin's, times the sample's weight.
 pub fn oracle(name: &str, row: &Batch) -> (f64, Vec<f64>) {
-    let (x, n) = (&row.x, row.width);
-    let pairs = |t: &[f64]| x.iter().copied().zip(t.to_vec()).collect::<Vec<_>>().into_iter();
+    let (x, t, soft) = (&row.x[..], &row.t[..], &row.soft[..]);
     let class = row.classes[0] as usize;
     let sample = if uses_samples(name) { row.samples[0] } else { 1.0 };
     let ignored = (name.contains("ignore") || name == "classes_all") && row.classes[0] == row.ignore;
     if ignored || sample == 0.0 {
-        return (0.0, vec![0.0; n]);
+        return (0.0, vec![0.0; row.width]);
     }
-    let weight = |j: usize| {
-        if name.contains("weights") || matches!(name, "classes_all" | "soft_samples") {
-            row.class_weights[j]
-        } else {
-            1.0
-        }
-    };
-    let huber = |bend: f64, height: f64| {
-        mean(pairs(&row.t).map(|(x, t)| {
-            let d: f64 = x - t;
-            let loss = if d.abs() < bend { d * d / 2.0 } else { bend * (d.abs() - bend / 2.0) };
-            (loss * height, d.clamp(-bend, bend) * height)
-        }))
-    };
-    let multi = |margin: f64, p: i32| {
-        let (mut loss, mut d) = (0.0, vec![0.0; n]);
-        for j in (0..n).filter(|&j| j != class) {
-            let short = (margin - x[class] + x[j]).max(0.0);
-            loss += weight(class) * short.powi(p) / n as f64;
-            let slope = if short > 0.0 { f64::from(p) * short.powi(p - 1) } else { 0.0 };
-            d[j] = weight(class) * slope / n as f64;
-            d[class] -= d[j];
-        }
-        (loss, d)
-    };
-    let sigmoid = |x: f64| if x > 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) };
-    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    let weighted = name.contains("weights") || matches!(name, "classes_all" | "soft_samples");
+    let weights = weighted.then_some(&row.class_weights[..]);
+    let weight = weights.map_or(1.0, |weights| weights[class]);
     let (loss, d) = match name {
-        "squared" | "squared_samples" => mean(pairs(&row.t).map(|(x, t)| ((x - t).powi(2), 2.0 * (x - t)))),
-        "absolute" | "smooth_zero" => mean(pairs(&row.t).map(|(x, t)| ((x - t).abs(), (x - t).signum()))),
-        "huber" => huber(1.5, 1.0),
-        "smooth" => huber(0.5, 2.0),
-        "hinge" => {
-            mean(pairs(&row.signs).map(|(x, t)| ((1.0 - t * x).max(0.0), if t * x < 1.0 { -t } else { 0.0 })))
-        }
-        "binary" | "binary_positive" => {
-            let p = |j: usize| if name == "binary" { 1.0 } else { row.class_weights[j] };
-            mean(pairs(&row.soft).enumerate().map(|(j, (x, t))| {
-                let loss = p(j) * t * softplus(-x) + (1.0 - t) * softplus(x);
-                (loss, (1.0 - t) * sigmoid(x) - p(j) * t * sigmoid(-x))
-            }))
-        }
-        "kl" => {
-            let term = |(x, t): (f64, f64)| if t == 0.0 { 0.0 } else { t * (t.ln() - x) };
-            (pairs(&row.soft).map(term).sum(), row.soft.iter().map(|t| -t).collect())
-        }
-        "kl_log" => {
-            let loss = pairs(&row.t).map(|(x, t)| t.exp() * (t - x)).sum();
-            (loss, row.t.iter().map(|t| -t.exp()).collect())
-        }
-        "likelihood" | "likelihood_weights_ignore" => {
-            let mut d = vec![0.0; n];
-            d[class] = -weight(class);
-            (-weight(class) * x[class], d)
-        }
-        "multi" | "multi_weights" => multi(1.0, 1),
-        "multi_squared" => multi(0.5, 2),
-        "cosine" | "cosine_alike" => {
-            let dot: f64 = pairs(&row.t).map(|(a, b)| a * b).sum();
-            let a = x.iter().map(|a| a * a).sum::<f64>() + 1e-12;
-            let b = row.t.iter().map(|b| b * b).sum::<f64>() + 1e-12;
-            let length = a.sqrt() * b.sqrt();
-            let d = pairs(&row.t).map(|(x, y)| (y - x * (dot / a)) / length);
-            if name == "cosine_alike" || row.alike[0] > 0.0 {
-                (1.0 - dot / length, d.map(|d| -d).collect())
-            } else if dot / length > 0.125 {
-                (dot / length - 0.125, d.collect())
-            } else {
-                (0.0, vec![0.0; n])
-            }
-        }
+        "squared" | "squared_samples" => reference::mean_squared_error(x, t),
+        "absolute" => reference::mean_absolute_error(x, t),
+        "huber" => reference::huber(x, t, 1.5),
+        "smooth" => reference::smooth_l1(x, t, 0.5),
+        "smooth_zero" => reference::smooth_l1(x, t, 0.0),
+        "hinge" => reference::hinge(x, &row.signs, 1.0),
+        "binary" => reference::binary_cross_entropy_logits(x, soft, None),
+        "binary_positive" => reference::binary_cross_entropy_logits(x, soft, Some(&row.class_weights)),
+        "kl" => reference::kl_divergence(x, soft),
+        "kl_log" => reference::kl_divergence_log_target(x, t),
+        "likelihood" | "likelihood_weights_ignore" => reference::negative_log_likelihood(x, class, weight),
+        "multi" | "multi_weights" => reference::multi_class_hinge(x, class, 1.0, false, weight),
+        "multi_squared" => reference::multi_class_hinge(x, class, 0.5, true, weight),
+        "cosine" => reference::cosine(x, t, row.alike[0] > 0.0, 0.125),
+        "cosine_alike" => reference::cosine(x, t, true, 0.0),
+        "classes" | "classes_samples" | "classes_ignore" => reference::cross_entropy_class(x, class),
         _ => {
-            let s = if name.contains("smooth") || name.ends_with("_all") || name == "soft_samples" {
-                0.1
-            } else {
-                0.0
-            };
-            let target = |j: usize| {
-                let t = if name.starts_with("soft") { row.soft[j] } else { f64::from(u8::from(j == class)) };
-                weight(j) * (t * (1.0 - s) + s / n as f64)
-            };
-            let log = log_softmax(x);
-            let total: f64 = (0..n).map(target).sum();
-            let term = |j: usize| if target(j) == 0.0 { 0.0 } else { -target(j) * log[j] };
-            let d = (0..n).map(|j| total * log[j].exp() - target(j)).collect();
-            ((0..n).map(term).sum(), d)
+            let smooth = name.contains("smooth") || matches!(name, "classes_all" | "soft_samples");
+            let mut hit = vec![0.0; row.width];
+            hit[class] = 1.0;
+            let targets = if name.starts_with("soft") { soft } else { &hit };
+            let targets = reference::smoothed(targets, if smooth { 0.1 } else { 0.0 }, weights);
+            reference::cross_entropy_soft(x, &targets)
         }
     };
     (loss * sample, d.into_iter().map(|d| d * sample).collect())

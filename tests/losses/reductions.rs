@@ -96,6 +96,22 @@ fn what_has_no_weight_takes_no_part_whatever_it_holds() {
     }
 }
 
+/// A mean whose weights add up to 0 has nothing to divide by, though no row is left out.
+#[test]
+fn weights_that_cancel_give_a_mean_of_zero_without_a_gradient() {
+    let own = |name: &str| uses_samples(name) || name.contains("weights") || name.contains("ignore");
+    for context in contexts() {
+        for name in KINDS.into_iter().filter(|name| !own(name)) {
+            for width in [1, 7, 40] {
+                let rows = Rows::mean(width).weighted(&[0.5, -0.5]);
+                let (mean, losses, d) = with_gradient::<f32>(&context, name, &Batch::new(2, width), rows);
+                assert!(mean == 0.0 && losses.iter().all(|loss| loss.is_finite()), "{name} {width}: {mean}");
+                assert!(d.iter().all(|d| *d == 0.0), "{name} {width}: {d:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_batch_of_ignored_samples_is_zero() {
     for context in contexts() {

@@ -2,8 +2,8 @@
 
 use crate::measure::{Found, Machine, Worst};
 use crate::oracle::{Row, Unit};
-use crate::ours::functions::Stated;
 use crate::{Options, machine};
+use gemmule::kernel::Accuracy;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Report {
     pub fn function(
         &mut self,
         row: &Row,
-        stated: &Stated,
+        stated: &Accuracy,
         found: &Found,
         took: Duration,
     ) -> Result<(), String> {

@@ -258,7 +258,8 @@ impl<T: Element> Curve<T> for HardSigmoid {
     fn value<S: Simd>(self, s: S, x: T::V<S>) -> T::V<S> {
         let six = splat::<T, S>(s, 6.0);
         let x = six.min_or_other(splat::<T, S>(s, 0.0).max_or_other(x + splat::<T, S>(s, 3.0)));
-        times::<T, S>(s, x, split(1.0 / 6.0))
+        // A division takes longer, but without fused multiply-add the product would be rounded twice.
+        if S::ISA.has_fma() { times::<T, S>(s, x, split(1.0 / 6.0)) } else { x / six }
     }
     #[inline(always)]
     fn derivative<S: Simd>(self, s: S, y: T::V<S>) -> T::V<S> {

@@ -24,6 +24,8 @@
 //! | `gelu_tanh` | x sigmoid(v), v = sqrt(8 / pi) (x + 0.044715 x³) | input | as silu, of v |
 //! | `mish` | x w / (w + 2), w = e^x (e^x + 2) | input | e^x ((e^x + 2) + 4 x (1 + e^x) / d) / d, d = w + 2 |
 //!
+//! [`ACCURACY`](super::ACCURACY) states the largest errors.
+//!
 //! [`prelu`], whose slopes are learnt, and [`glu`], which halves a row, are functions of their own.
 //!
 //! NaN gives NaN: an input that is NaN an output, a saved number or a gradient that is NaN a gradient; but the derivative
@@ -32,7 +34,6 @@
 //! Mish and hard swish are -0, their limit, where a product would be NaN; no finite number gives infinity but by
 //! `exponential` and `selu`. A result depends on its own element alone, not on its place or the length.
 
-mod accuracy;
 pub(crate) mod curve;
 mod double;
 mod formulas;
@@ -41,7 +42,6 @@ mod kind;
 mod prelu;
 mod single;
 
-pub use accuracy::ACCURACY;
 pub use glu::{glu, glu_backward};
 pub use kind::{Activation, Saved};
 pub use prelu::{prelu, prelu_backward};

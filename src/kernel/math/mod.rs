@@ -2,8 +2,9 @@
 //!
 //! The f32 functions are our own. Each is one sequence of correctly rounded operations, so a result depends neither on
 //! the element's position nor on the instruction set, as long as that multiplies and adds with one rounding. Errors are in
-//! ULP of the exact result, subnormal results included; each function states the largest, and [`ACCURACY`] holds the same
-//! figures: `tests/math.rs` checks a part of the inputs against them on every instruction set, and all on demand.
+//! ULP of the exact result, subnormal results included; each function states the largest, and
+//! [`ACCURACY`](super::ACCURACY) holds the same figures: `benches/exhaustive` found them over all inputs, and the tests check a
+//! part of the inputs against them on every instruction set.
 //!
 //! | f32 function | method |
 //! | --- | --- |
@@ -53,15 +54,15 @@ mod tanh;
 mod trigonometric;
 
 use crate::simd::{Scalar, Simd, Vector};
-pub use slices::{
-    ACCURACY, cos, cos_backward, cos_in_place, erf, erf_backward, erf_in_place, exp, exp_backward,
-    exp_in_place, exp_m1, exp_m1_backward, exp_m1_in_place, ln, ln_1p, ln_1p_backward, ln_1p_in_place,
-    ln_backward, ln_in_place, normal_cdf, normal_cdf_backward, normal_cdf_in_place, pow, pow_backward,
-    pow_in_place, pow_scalar, pow_scalar_backward, pow_scalar_in_place, rsqrt, rsqrt_backward,
-    rsqrt_in_place, sigmoid, sigmoid_backward, sigmoid_in_place, sin, sin_backward, sin_in_place, sqrt,
-    sqrt_backward, sqrt_in_place, tanh, tanh_backward, tanh_in_place,
-};
 pub(crate) use slices::{Kernels, Map, Zip, check_length};
+pub use slices::{
+    cos, cos_backward, cos_in_place, erf, erf_backward, erf_in_place, exp, exp_backward, exp_in_place,
+    exp_m1, exp_m1_backward, exp_m1_in_place, ln, ln_1p, ln_1p_backward, ln_1p_in_place, ln_backward,
+    ln_in_place, normal_cdf, normal_cdf_backward, normal_cdf_in_place, pow, pow_backward, pow_in_place,
+    pow_scalar, pow_scalar_backward, pow_scalar_in_place, rsqrt, rsqrt_backward, rsqrt_in_place, sigmoid,
+    sigmoid_backward, sigmoid_in_place, sin, sin_backward, sin_in_place, sqrt, sqrt_backward, sqrt_in_place,
+    tanh, tanh_backward, tanh_in_place,
+};
 
 /// The elementary functions, lane by lane, with the same bits on every instruction set with a fused multiply-add.
 #[doc(hidden)]

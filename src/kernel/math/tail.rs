@@ -29,13 +29,20 @@ impl<const N: usize> Tail<N> {
     fn sum<S: Simd>(&self, s: S, a: S::F32) -> (S::F32, S::F32) {
         let (interval, d) = self.interval(s, a);
         let mut sum = s.lookup_16(&self.coefficients[N - 1], interval);
-        for i in (1..N - 1).rev() {
+        for i in (2..N - 1).rev() {
             sum = sum.mul_add(d, s.lookup_16(&self.coefficients[i], interval));
         }
-        let first = s.lookup_16(&self.coefficients[0], interval);
-        let rest = sum * d;
+        let (first, second) =
+            (s.lookup_16(&self.coefficients[0], interval), s.lookup_16(&self.coefficients[1], interval));
+        let slope = sum.mul_add(d, second);
+        let rest = slope * d;
         let value = first + rest;
-        (value, rest - (value - first))
+        let lost = rest - (value - first);
+        if S::ISA.has_fma() {
+            return (value, lost);
+        }
+        // The slope was rounded twice: what its sum lost is carried along.
+        (value, (sum * d - (slope - second)).mul_add(d, lost))
     }
 
     /// The factor, rounded.

@@ -19,7 +19,7 @@ use super::{ROW_CHUNK, SUM_CHUNK, check_by_column, check_by_row};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::element::Element;
-use crate::kernel::loops::{self, Same};
+use crate::kernel::loops::{self, Lanes, Same};
 use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -51,6 +51,15 @@ fn chunk_sums<T: Element, S: Simd>(s: S, chunk: &[T]) -> (T, T, T) {
     let lanes = T::V::<S>::LANES;
     let pivot = loops::sum_by(s, Same, chunk) / T::from_f64(chunk.len() as f64);
     let (splat, zero) = (T::V::<S>::splat(s, pivot), T::V::<S>::splat(s, T::zero()));
+    if loops::is_short::<T, S>() {
+        let (mut sums, mut squares) = (Lanes::<T, 4>::new(), Lanes::<T, 4>::new());
+        for (i, part) in chunk.chunks(lanes).enumerate() {
+            let d = T::V::<S>::load_first(s, part) - splat;
+            sums.add::<S>(i * lanes, d, part.len());
+            squares.add::<S>(i * lanes, d * d, part.len());
+        }
+        return (pivot, sums.sum(), squares.sum());
+    }
     let (mut sums, mut squares) = ([zero; 4], [zero; 4]);
     let mut blocks = chunk.chunks_exact(4 * lanes);
     for block in &mut blocks {

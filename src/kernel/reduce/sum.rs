@@ -6,7 +6,7 @@ use super::{SUM_CHUNK, check_by_column, check_by_row, check_rows, check_some, ch
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::element::Element;
-use crate::kernel::loops::{self, Same, Unary};
+use crate::kernel::loops::{self, Lanes, Same, Unary};
 use crate::kernel::share;
 use crate::simd::{Simd, Vector};
 
@@ -34,6 +34,14 @@ pub(super) fn products<T: Element, S: Simd>(s: S, a: &[T], b: &[T]) -> T {
 #[inline(always)]
 fn dot_chunk<T: Element, S: Simd>(s: S, a: &[T], b: &[T]) -> T {
     let lanes = T::V::<S>::LANES;
+    if loops::is_short::<T, S>() {
+        let mut sums = Lanes::<T, 8>::new();
+        for (i, (a, b)) in a.chunks(lanes).zip(b.chunks(lanes)).enumerate() {
+            let products = T::V::<S>::load_first(s, a) * T::V::<S>::load_first(s, b);
+            sums.add::<S>(i * lanes, products, a.len());
+        }
+        return sums.sum();
+    }
     let mut sums = [T::V::<S>::splat(s, T::zero()); 8];
     let (mut a_blocks, mut b_blocks) = (a.chunks_exact(8 * lanes), b.chunks_exact(8 * lanes));
     for (a, b) in (&mut a_blocks).zip(&mut b_blocks) {

@@ -1,7 +1,7 @@
 //! One row: its maximum, its sums, and what is made of them.
 
 use super::super::element::Element;
-use super::super::loops::{Binary, MaskOf, Unary, first_lanes, tree_max, tree_sum};
+use super::super::loops::{Binary, Lanes, MaskOf, Unary, first_lanes, is_short, tree_max, tree_sum};
 use super::super::math::Elementary;
 use crate::simd::{Simd, Vector};
 
@@ -230,13 +230,17 @@ pub(crate) fn exp_shifted_sum<T: Element, S: Simd, const STORE: bool>(
     while at < len {
         let end = len.min(at + CHUNK);
         // One chain of additions is enough: it is far shorter than the exponential.
-        let mut sum = zero;
+        let (mut sum, mut short) = (zero, Lanes::<T, 1>::new());
         while at + lanes <= end {
             let e = <T as Elementary>::exp(s, place.load(s, at) - max);
             if STORE {
                 place.store::<S>(at, e);
             }
-            sum = sum + e;
+            if is_short::<T, S>() {
+                short.add::<S>(at, e, lanes);
+            } else {
+                sum = sum + e;
+            }
             at += lanes;
         }
         if at < end {
@@ -244,10 +248,14 @@ pub(crate) fn exp_shifted_sum<T: Element, S: Simd, const STORE: bool>(
             if STORE {
                 place.store_rest::<S>(at, e);
             }
-            sum = sum + e.select(first_lanes::<T, S>(s, end - at), zero);
+            if is_short::<T, S>() {
+                short.add::<S>(at, e, end - at);
+            } else {
+                sum = sum + e.select(first_lanes::<T, S>(s, end - at), zero);
+            }
             at = end;
         }
-        total += tree_sum::<T, S>(sum);
+        total += if is_short::<T, S>() { short.sum() } else { tree_sum::<T, S>(sum) };
     }
     total
 }
@@ -263,6 +271,23 @@ pub(super) fn row_dot<T: Element, S: Simd>(s: S, a: &impl Place<T>, b: Option<&[
     let mut at = 0;
     while at < len {
         let end = len.min(at + CHUNK);
+        if is_short::<T, S>() {
+            let mut sums = Lanes::<T, 4>::new();
+            let whole = end - (end - at) % (4 * Lanes::<T, 4>::COUNT);
+            while at < end {
+                let count = lanes.min(end - at);
+                let (a, b) = if count == lanes {
+                    (a.load(s, at), b.map_or(one, |b| T::V::<S>::load(s, &b[at..at + lanes])))
+                } else {
+                    (a.load_rest(s, at), b.map_or(one, |b| T::V::<S>::load_first(s, &b[at..])))
+                };
+                let vector = if at < whole { at / Lanes::<T, 4>::COUNT % 4 } else { 0 };
+                sums.add_to::<S>(vector, at, a * b, count);
+                at += count;
+            }
+            total += sums.sum();
+            continue;
+        }
         let mut sums = [zero; 4];
         while at + 4 * lanes <= end {
             for (i, sum) in sums.iter_mut().enumerate() {
