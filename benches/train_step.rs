@@ -2,7 +2,8 @@
 //!
 //! The answer is checked first: one step gives the same loss and weights on every number of threads. The peak is
 //! measured beside the step (see `support`), and two operations are counted per multiply-add of the products alone, so
-//! the share says how much of the machine the products get, everything else included in the time.
+//! the share says how much of the machine the products get, everything else included in the time. Below stand the phases of the
+//! step, with the share of the peak that each one's products get.
 //!
 //! `cargo bench --bench train_step`
 
@@ -10,7 +11,7 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gemmule::data::Dataset;
-use gemmule::nn::{Activation, Dense, Loss, Model, Sequential};
+use gemmule::nn::{Activation, Dense, Loss, Model, PhaseTime, Sequential};
 use gemmule::optim::Adam;
 use gemmule::{Context, Parallelism, Tensor, available_threads};
 use std::time::Instant;
@@ -114,6 +115,23 @@ fn main() {
                 println!("  no loop to measure the peak of {isa} here");
             } else {
                 println!(" {:>5.1}% of the peak", 100.0 * median(shares));
+            }
+            let mut batch = batches.iter().cycle();
+            let mut total: Vec<PhaseTime> = Vec::new();
+            // Each step on another batch, as in training.
+            for _ in 0..200 {
+                let phases = model.profile(&data, batch.next().expect("endless"), 1).expect("a step");
+                if total.is_empty() {
+                    total = phases;
+                } else {
+                    total.iter_mut().zip(phases).for_each(|(sum, phase)| sum.seconds += phase.seconds);
+                }
+            }
+            let peak = peak(isa, false, threads);
+            for phase in &total {
+                let seconds = phase.seconds / 200.0;
+                let share = peak.map_or(f64::NAN, |peak| 200.0 * phase.multiply_adds / seconds / peak);
+                println!("    {:>8.1} us {share:>5.1}%  {}", 1e6 * seconds, phase.name);
             }
         }
     }

@@ -175,10 +175,10 @@ impl Layer for Pairs {
 
 fn custom(wrong: bool) -> Sequential {
     Sequential::new()
-        .with(Dense::new(6, 16))
+        .with(Dense::new(6, 128))
         .with(Activation::Sigmoid)
-        .with(Pairs { pairs: 8, wrong })
-        .with(Dense::new(8, 3))
+        .with(Pairs { pairs: 64, wrong })
+        .with(Dense::new(64, 20))
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn steps_allocate_nothing() {
             }
             Control::Continue
         };
-        model.fit(&data, Fit::new().batch_size(128).epochs(8).callback(&mut watch)).unwrap();
+        model.fit(&data, Fit::new().batch_size(128).epochs(60).callback(&mut watch)).unwrap();
         assert_eq!(threads, if cfg!(feature = "rayon") { 3 } else { 1 });
         assert_eq!(fewest, 0, "{name}: allocations in a team");
     }

@@ -52,11 +52,11 @@ fn a_step_has_a_span_for_each_phase() {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), || model.step(&data, &[0, 1, 2]).unwrap());
     let lines = lines.0.lock().unwrap();
-    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[0].starts_with("run task=Train") && lines[0].contains("samples=3 step=1"), "{lines:?}");
     assert!(
         lines[1].starts_with("phase index=0") && lines[1].contains("gather > product 3 x 3 x 2"),
         "{lines:?}"
     );
-    assert!(lines[2].starts_with("phase index=1") && lines[2].contains("update"), "{lines:?}");
+    assert!(lines[3].starts_with("phase index=2") && lines[3].contains("update"), "{lines:?}");
 }

@@ -84,6 +84,12 @@ impl Batches {
         self.iter().nth(i)
     }
 
+    /// The indices of the batch after batch `i`.
+    pub(crate) fn after(&self, i: usize) -> Option<&[usize]> {
+        let start = (i + 1).checked_mul(self.batch).filter(|&start| start < self.used)?;
+        Some(&self.order[start..self.used.min(start.saturating_add(self.batch))])
+    }
+
     /// The indices of each batch in turn.
     pub fn iter(&self) -> std::slice::Chunks<'_, usize> {
         self.order[..self.used].chunks(self.batch)

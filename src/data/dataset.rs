@@ -297,6 +297,22 @@ impl<T: Element> BatchSource<T> for Dataset {
         }
     }
 
+    /// The first rows: while those are copied, the gather asks for the others.
+    fn ask_ahead(&self, context: &Context, indices: &[usize]) {
+        for &sample in indices.iter().take(ROWS_AHEAD) {
+            let row = self.feature_rows.range(sample, self.features);
+            match &self.storage {
+                Features::Bytes { bytes, .. } => ahead::ask::<T, _>(context, &bytes[row]),
+                Features::Values(Values::Single(values)) => {
+                    ahead::ask::<T, _>(context, &values.as_slice()[row]);
+                }
+                Features::Values(Values::Double(values)) => {
+                    ahead::ask::<T, _>(context, &values.as_slice()[row]);
+                }
+            }
+        }
+    }
+
     fn gather_classes(&self, indices: &[usize], out: &mut [u32]) {
         self.check_gather("gather_classes", indices, 1, out.len());
         let Some(Targets::Classes { labels, .. }) = &self.targets else {

@@ -4,7 +4,6 @@
 //! never live at the same time share memory. All of them, the parameters and the gradients are flat arrays.
 
 use crate::error::{Error, Result};
-use crate::kernel::gemm::microkernel::COMPANIONS;
 use crate::kernel::gemm::view::{Layout, MatMut};
 use crate::kernel::{Element, update::AnyStep};
 use crate::tensor::AlignedBuffer;
@@ -203,14 +202,6 @@ impl<'a, T: Element> Memory<'a, T> {
             Place::Gradients(at) => self.gradients.wrapping_add(at),
             Place::Null => std::ptr::null_mut(),
         }
-    }
-
-    /// Where parameters and states stand that belong to the gradients from `at` on, and how many of them there are: what an
-    /// update reads besides.
-    pub(crate) fn companions(&self, at: usize, states: usize) -> ([*const T; COMPANIONS], usize) {
-        let [first, second, _] = self.states;
-        let arrays = [self.parameters, first, second].map(|array| array.wrapping_add(at).cast_const());
-        (arrays, (1 + states).min(COMPANIONS))
     }
 
     /// `len` elements of a buffer from element `start`.

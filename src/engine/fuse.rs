@@ -6,7 +6,7 @@
 //! | softmax + cross-entropy is one loss from logits; sigmoid + binary cross-entropy likewise | a pass; stability | always |
 //! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient | `derivative` |
 //! | operations on the rows of a batch whose weights fit in half of L2 together are one chain, some rows at a time | a meeting of the team each; values stay in the cache | `chains` |
-//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first | a meeting; a pass over the gradients | `update` |
+//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first, or parameters are few or do not fit in L2 | a meeting; a pass over the gradients | `update` |
 //! | dropout is nothing but in training; its mask is drawn again for the backward pass | a buffer | always |
 //! | bias gradients are summed beside the weight gradients | a meeting each | always |
 

@@ -357,8 +357,7 @@ impl Maker<'_> {
         let by_column = !matches!((p.bias, p.saved), (Place::Null, Place::Null));
         let a = Layout { rows, ..p.a_layout };
         let c = row_major(rows, p.b_layout.cols);
-        let shape =
-            gemm::Shape { a, b: p.b_layout, c, packed: false, by_column, long_rows: p.update.is_some() };
+        let shape = gemm::Shape { a, b: p.b_layout, c, packed: false, by_column };
         let plan = gemm::Plan::new::<T>(self.context, &shape, width, None);
         self.workspace_len = self.workspace_len.max(plan.workspace_len());
         plan

@@ -11,14 +11,13 @@ use super::source::BatchSource;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::gemm::driver::{Operands, TileFunction};
-use crate::kernel::gemm::microkernel::COMPANIONS;
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::{Layout, MatMut};
 use crate::kernel::loss::{CrossEntropy, Rows};
 use crate::kernel::update::{self, AnyStep, Clip, Ready};
 use crate::kernel::{Element, activation, loss, multiply, reduce, softmax};
 use crate::parallel::{Team, Tile};
-use crate::rng::Rng;
+use crate::rng::{Rng, purpose};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -49,8 +48,8 @@ pub(crate) struct Run<'a, T: Element> {
     pub weight: f64,
     /// Gradients are added to those that there are.
     pub accumulate: bool,
-    /// What the masks of dropout are drawn from.
-    pub dropout: Rng,
+    /// What the masks of dropout are drawn from: the model's seed, steps taken, batches accumulated in this one.
+    pub dropout: [u64; 3],
     /// Which of the plan's.
     pub phases: Range<usize>,
 }
@@ -289,7 +288,8 @@ impl<T: Element> Run<'_, T> {
     /// Multiplies elements of a value by the mask of a layer, from the batch's element `first` on. It is drawn again for the
     /// backward pass: an element's word is a matter of its place.
     fn drop_out(&self, x: &mut [T], keep: f64, layer: usize, first: usize) -> Result<()> {
-        let rng = self.dropout.stream(layer as u64);
+        let [seed, step, part] = self.dropout;
+        let rng = Rng::new(seed).stream(purpose::DROPOUT).stream(step).stream(part).stream(layer as u64);
         let mut mask = [T::zero(); MASK];
         for (piece, x) in x.chunks_mut(MASK).enumerate() {
             let mask = &mut mask[..x.len()];
@@ -356,9 +356,8 @@ impl<T: Element> Run<'_, T> {
                 findings.finite.store(false, Ordering::Relaxed);
             }
         };
-        let states = ready[parameter.group].states();
         // SAFETY: passed on.
-        unsafe { self.product(p, &p.plans[0], None, task, member, Some((&update, states))) };
+        unsafe { self.product(p, &p.plans[0], None, task, member, Some(&update)) };
     }
 
     /// A task of a product. In a chain, its rows are `rows` of the batch.
@@ -372,13 +371,8 @@ impl<T: Element> Run<'_, T> {
         rows: Option<TileRows>,
         task: usize,
         member: usize,
-        update: Option<(&TileFunction<'_, T>, usize)>,
+        tile_function: Option<&TileFunction<'_, T>>,
     ) {
-        let tile_function = update.map(|(function, _)| function);
-        let (companions, companion_count) = match (p.c, update) {
-            (Place::Gradients(at), Some((_, states))) => self.memory.companions(at, states),
-            _ => ([std::ptr::null(); COMPANIONS], 0),
-        };
         let adds = self.accumulate && matches!(p.c, Place::Gradients(_));
         let (inputs, outputs) = (p.a_layout.cols, p.b_layout.cols);
         // A and C have a row for each sample, if there are rows to choose.
@@ -408,8 +402,6 @@ impl<T: Element> Run<'_, T> {
             saved: at(p.saved, outputs).cast_const(),
             saved_row_stride: outputs as isize,
             tile_function,
-            companions,
-            companion_count,
             workspace: workspace.wrapping_add(member * self.plan.workspace_len),
         };
         // SAFETY: the operands are the plan's buffers, as long as its layouts say; the workspace has room for the packing
@@ -423,18 +415,18 @@ impl<T: Element> Run<'_, T> {
         let first = tile * BIAS_COLUMNS;
         let columns = BIAS_COLUMNS.min(bias.width - first);
         let start = bias.gradient + first;
-        let mut sums = [T::zero(); BIAS_COLUMNS];
-        let sums = &mut sums[..columns];
         // SAFETY: nobody writes the gradient of the output in this phase; the columns are this tile's alone.
         unsafe {
             let input = self.memory.read(bias.d_output, 0, self.plan.batch * bias.width);
             let (rows, row_stride) = (self.plan.batch, bias.width);
-            T::run(
-                self.context,
-                reduce::ColumnSums { input, rows, row_stride, first_column: first, out: sums },
-            );
-            for (gradient, &sum) in self.memory.gradients_mut(start, columns).iter_mut().zip(&*sums) {
-                *gradient = if self.accumulate { *gradient + sum } else { sum };
+            let gradients = self.memory.gradients_mut(start, columns);
+            let sums = |out| reduce::ColumnSums { input, rows, row_stride, first_column: first, out };
+            if self.accumulate {
+                let mut more = [T::zero(); BIAS_COLUMNS];
+                T::run(self.context, sums(&mut more[..columns]));
+                gradients.iter_mut().zip(more).for_each(|(gradient, sum)| *gradient += sum);
+            } else {
+                T::run(self.context, sums(gradients));
             }
             if bias.update && !self.update_range(start, one_row(columns), &ready[bias.group]) {
                 findings.finite.store(false, Ordering::Relaxed);

@@ -37,6 +37,12 @@ pub trait BatchSource<T: Element>: Sync {
     /// May panic if an index is out of range or `out` has another length.
     fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]);
 
+    /// The samples `indices` will be gathered next: a hint, for a source that can ask for its memory ahead. Does nothing unless
+    /// it is written.
+    fn ask_ahead(&self, context: &Context, indices: &[usize]) {
+        let _ = (context, indices);
+    }
+
     /// Writes the classes of the samples `indices`. Called only where [`target_kind`](Self::target_kind) says so.
     ///
     /// # Panics

@@ -179,7 +179,7 @@ impl<T: Element> Model<T> {
         options: &mut Fit<'_, T>,
     ) -> Result<History> {
         let classes = matches!(data.target_kind(), Some(TargetKind::Classes(_)));
-        let mut history = History::default();
+        let (mut history, context) = (History::default(), self.context());
         let begin = Event::TrainBegin {
             epochs: options.epochs,
             steps: batches.len(),
@@ -199,6 +199,9 @@ impl<T: Element> Model<T> {
             let (mut sum, mut correct, mut samples) = (0.0, 0, 0);
             let start = Instant::now();
             for (index, batch) in batches.iter().enumerate() {
+                if let Some(next) = batches.after(index) {
+                    data.ask_ahead(&context, next);
+                }
                 let score = self.step_on(team, data, batch, options.batch_size, classes)?;
                 let loss = score.loss.to_f64();
                 sum += loss * batch.len() as f64;

@@ -5,7 +5,7 @@
 //! nothing is added to C then, and the epilogue is applied as in any other product.
 
 use super::Epilogue;
-use super::product::{self, Factor};
+use super::driver::{self, Factor};
 use super::view::{MatMut, MatRef};
 use crate::context::{Backend, Context};
 use crate::error::Result;
@@ -82,7 +82,7 @@ type Cblas<T> = unsafe extern "C" fn(
 /// done, it is ours.
 ///
 /// # Errors
-/// As [`product::product`].
+/// As [`driver::product`].
 #[allow(clippy::too_many_arguments, reason = "BLAS's arguments")]
 pub(super) fn product<T: Element>(
     context: &Context,
@@ -107,7 +107,7 @@ pub(super) fn product<T: Element>(
     let plain = epilogue.bias.is_none() && epilogue.derivative.is_none() && epilogue.tile_function.is_none();
     if !plain || epilogue.activation != Activation::Identity {
         let (a, b) = (MatRef::row_major(&[], m, 0)?, MatRef::row_major(&[], 0, n)?);
-        product::product(context, T::one(), a, Factor::Matrix(b), T::one(), c, epilogue, width, None)?;
+        driver::product(context, T::one(), a, Factor::Matrix(b), T::one(), c, epilogue, width, None)?;
     }
     Ok(true)
 }

@@ -16,22 +16,23 @@
 //! A [`Plan`] says how the loops are cut; [`Operands`] are the pointers of one call. Every element of C belongs to one
 //! task, and tasks share nothing that is written.
 
-use super::blocking::{K_CHUNK, PACK_AHEAD, Parts, ROW_GROUPS, tile_rows};
+use super::Epilogue;
+use super::blocking::{Blocking, K_CHUNK, PACK_AHEAD, Parts, ROW_GROUPS, tile_rows};
 use super::epilogue::{Area, apply, finish, give};
-use super::microkernel::{Ahead, COMPANIONS, Tiles, run_tiles};
+use super::microkernel::{Ahead, Tiles, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
-use super::plan::{Plan, Source, at};
-use super::small::{Direct, Strip, run_strip, strip_cols};
-use super::view::{Layout, MatMut};
+use super::plan::{Plan, Shape, Source, at};
+use super::small::{Direct, Strip, is_direct, run_strip, strip_cols};
+use super::view::{Layout, MatMut, MatRef};
+use super::workspace::with_workspace;
 use crate::context::Context;
+use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
 use crate::kernel::compiled::compiled;
 use crate::kernel::element::Element;
+use crate::parallel;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// What a caller does with each finished tile of C: first row, first column, the tile.
 pub type TileFunction<'a, T> = dyn Fn(usize, usize, MatMut<'_, T>) + Sync + 'a;
@@ -58,10 +59,6 @@ pub struct Operands<'a, T> {
     pub saved: *const T,
     pub saved_row_stride: isize,
     pub tile_function: Option<&'a TileFunction<'a, T>>,
-    /// Arrays laid out as C that the tile function will read: the tiles ask for their lines.
-    pub companions: [*const T; COMPANIONS],
-    /// How many there are.
-    pub companion_count: usize,
     /// Room for [`Plan::workspace_len`] elements per member.
     pub workspace: *mut T,
 }
@@ -213,10 +210,7 @@ unsafe fn stream<T: Element, S: Simd>(
             unsafe { run_strip(s, strip) };
         }
         // SAFETY: the area lies within C, and so do its bias and what was saved within theirs.
-        unsafe {
-            finish(s, plan.swapped, o, area, c);
-            give(plan.swapped, o, area, c);
-        }
+        unsafe { finish(s, plan.swapped, o, area, c) };
     }
 }
 
@@ -302,16 +296,6 @@ impl<T: Element> Block<'_, T> {
                 // SAFETY: passed on.
                 unsafe { self.panel(s, row_groups, start..end, first, panel) };
             }
-            if self.first_chunk + self.chunks == plan.chunks() {
-                let (row, (last_row, last_rows)) = (row_groups.part(start).0, row_groups.part(end - 1));
-                let col = first * plan.blocking.tile_vectors * plan.lanes;
-                let end = ((first + panels) * plan.blocking.tile_vectors * plan.lanes).min(plan.n);
-                let (o, rows) = (self.operands, last_row + last_rows - row);
-                let area = Area { row: self.first_row + row, rows, col, cols: end - col };
-                let c = at(o.c.cast_const(), area.row, o.c_row_stride, col, o.c_col_stride).cast_mut();
-                // SAFETY: passed on: the area is finished.
-                unsafe { give(plan.swapped, o, area, c) };
-            }
         }
     }
 
@@ -351,7 +335,7 @@ impl<T: Element> Block<'_, T> {
         let (next, depth) = (first + plan.group(), plan.depth(chunk));
         let copied = plan.source == Source::Copied;
         if !plan.prefetches || copied || next >= self.end || depth == 0 {
-            return Ahead::NOTHING;
+            return Ahead { base: o.b, step: 0, row_step: 0, tiles_per_row: 1, tile: 0, lines: 0 };
         }
         let vectors = plan.group() * plan.blocking.tile_vectors;
         let lanes = plan.lanes as isize;
@@ -365,26 +349,7 @@ impl<T: Element> Block<'_, T> {
             }
         };
         let tiles_per_row = (tiles / rows).max(1);
-        let lines = count.div_ceil(tiles_per_row);
-        Ahead { row_step, tiles_per_row, tile, ..Ahead::run(base, step, lines) }
-    }
-
-    /// The lines of the companions of C that stand where the tiles from `row` on do, `rows` rows each.
-    #[inline(always)]
-    fn companions(&self, row: usize, rows: usize, col: usize, vectors: usize) -> Ahead<T> {
-        let o = self.operands;
-        let line = (LINE / size_of::<T>()).max(1);
-        Ahead {
-            bases: o.companions.map(|base| at(base, row, o.c_row_stride, col, 1)),
-            count: o.companion_count,
-            step: line as isize,
-            lines: (vectors * self.plan.lanes).div_ceil(line),
-            run_step: o.c_row_stride,
-            runs: rows,
-            row_step: o.c_row_stride.wrapping_mul(rows as isize),
-            tiles_per_row: 1,
-            tile: 0,
-        }
+        Ahead { base, step, row_step, tiles_per_row, tile, lines: count.div_ceil(tiles_per_row) }
     }
 
     /// Some groups of rows times one panel, over all chunks of the block.
@@ -444,6 +409,8 @@ impl<T: Element> Block<'_, T> {
                 copied.put_back(s);
                 if last && !in_copy {
                     finish(s, plan.swapped, o, area, c);
+                } else if let Some(function) = o.tile_function.filter(|_| last) {
+                    give(function, plan.swapped, o, area, c);
                 }
             } else if last {
                 finish(s, plan.swapped, o, area, c);
@@ -499,9 +466,8 @@ impl<T: Element> Block<'_, T> {
                 (a, o.a_row_stride, o.a_col_stride, o.a_row_stride.wrapping_mul(rows as isize))
             };
             let ahead = if fused {
-                Ahead::run(at(row_major, PACK_AHEAD, o.b_row_stride, 0, 0), o.b_row_stride, depth)
-            } else if o.companion_count > 0 && chunk + 1 == plan.chunks() && !plan.swapped {
-                self.companions(self.first_row + start, rows, col, vectors)
+                let base = at(row_major, PACK_AHEAD, o.b_row_stride, 0, 0);
+                Ahead { base, step: o.b_row_stride, row_step: 0, tiles_per_row: 1, tile: 0, lines: depth }
             } else {
                 let tile = (panel - first) * row_groups.count() + group;
                 self.ahead(first, chunk, tile, row_groups.count() * panels)
@@ -531,4 +497,89 @@ impl<T: Element> Block<'_, T> {
             group = end;
         }
     }
+}
+
+/// The product after its checks. `blocking` can be injected, so that small tests reach every edge.
+#[allow(clippy::too_many_arguments, reason = "BLAS's arguments and what the tests inject")]
+pub(crate) fn product<T: Element>(
+    context: &Context,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: Factor<'_, T>,
+    beta: T,
+    c: &mut MatMut<'_, T>,
+    epilogue: &Epilogue<'_, T>,
+    width: usize,
+    blocking: Option<Blocking>,
+) -> Result<()> {
+    let (b_pointer, mut b_layout, packed) = match b {
+        Factor::Matrix(b) => (b.pointer(), b.layout(), false),
+        Factor::Packed(panels, layout) => (panels.as_ptr(), layout, true),
+    };
+    let (mut a_layout, c_layout) = (a.layout(), c.layout());
+    if alpha == T::zero() {
+        (a_layout.cols, b_layout.rows) = (0, 0);
+    }
+    let saved = epilogue.derivative.map(|(activation, saved)| (activation, saved.pointer(), saved.layout()));
+    if let Some((_, _, layout)) = saved
+        && layout.col_stride != 1
+        && layout.cols > 1
+    {
+        return Err(Error::shape("gemm", "saved matrix of the derivative", "contiguous columns", layout));
+    }
+    let c_pointer = c.pointer();
+    let operands = |workspace| Operands {
+        a: a.pointer(),
+        a_row_stride: a_layout.row_stride,
+        a_col_stride: a_layout.col_stride,
+        b: b_pointer,
+        b_row_stride: b_layout.row_stride,
+        b_col_stride: b_layout.col_stride,
+        c: c_pointer,
+        c_row_stride: c_layout.row_stride,
+        c_col_stride: c_layout.col_stride,
+        alpha,
+        beta,
+        bias: epilogue.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
+        activation: epilogue.activation,
+        derivative: saved.map_or(Activation::Identity, |(activation, ..)| activation),
+        saved: saved.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
+        saved_row_stride: saved.map_or(0, |(.., layout)| layout.row_stride),
+        tile_function: epilogue.tile_function,
+        workspace,
+    };
+    if width == 1 && !packed && blocking.is_none() && is_direct::<T>(a_layout, b_layout, c_layout) {
+        let operands = operands(std::ptr::null_mut());
+        T::run(context, Direct { operands: &operands, m: c_layout.rows, n: c_layout.cols, k: a_layout.cols });
+        return Ok(());
+    }
+    let by_column = epilogue.bias.is_some() || saved.is_some();
+    let shape = Shape { a: a_layout, b: b_layout, c: c_layout, packed, by_column };
+    let plan = Plan::new::<T>(context, &shape, width, blocking);
+    // As many members as can have something to do.
+    let width = width.min(plan.tasks().max(1));
+    with_workspace(plan.workspace_len() * width, |workspace: *mut T| {
+        let operands = operands(workspace);
+        let task = |index, member| {
+            // SAFETY: plan and operands come from checked views that are borrowed until here; every task runs once,
+            // and each thread has a member number of its own.
+            unsafe { plan.run(context, &operands, index, member) };
+        };
+        if width == 1 {
+            (0..plan.tasks()).for_each(|index| task(index, 0));
+        } else {
+            parallel::with_team(width, |team| {
+                team.phase(plan.tasks(), &|tile: parallel::Tile| task(tile.index, tile.member));
+            });
+        }
+    })
+}
+
+/// The right factor of a product.
+#[derive(Clone, Copy)]
+pub(crate) enum Factor<'a, T> {
+    /// As it is.
+    Matrix(MatRef<'a, T>),
+    /// In panels that [`pack_all`](super::pack::pack_all) made, of a matrix of this many rows and columns.
+    Packed(&'a [T], Layout),
 }

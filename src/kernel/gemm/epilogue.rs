@@ -3,7 +3,7 @@
 //! [`Forward`] and [`Backward`] are the loops of every activation: over a part of C that is still in the L1 cache, and
 //! over slices. Which activation it is is asked once, outside of them.
 
-use super::driver::Operands;
+use super::driver::{Operands, TileFunction};
 use super::plan::at;
 use super::view::{Layout, MatMut};
 use crate::kernel::activation::curve::Curve;
@@ -28,7 +28,8 @@ impl<T> Operands<'_, T> {
     }
 }
 
-/// The epilogue of `area`, where its columns in C, as computed, are C's own (or, `swapped`, its rows).
+/// What follows the last chunk of `area`, where its columns in C, as computed, are C's own (or, `swapped`, its rows):
+/// epilogue, tile function.
 ///
 /// # Safety
 /// As [`Plan::run`](super::plan::Plan::run).
@@ -40,18 +41,20 @@ pub(super) unsafe fn finish<T: Element, S: Simd>(
     area: Area,
     c: *mut T,
 ) {
-    if !o.has_epilogue() {
-        return;
-    }
     // The transpose of what C shows has one row of it, or many in one column.
     let turned = swapped && (o.c_row_stride == 1 || area.rows == 1);
     // SAFETY: passed on.
     unsafe {
-        if turned {
-            let area = Area { row: area.col, rows: area.cols, col: area.row, cols: area.rows };
-            apply(s, o, area, c, o.c_col_stride);
-        } else {
-            apply(s, o, area, c, o.c_row_stride);
+        if o.has_epilogue() {
+            if turned {
+                let area = Area { row: area.col, rows: area.cols, col: area.row, cols: area.rows };
+                apply(s, o, area, c, o.c_col_stride);
+            } else {
+                apply(s, o, area, c, o.c_row_stride);
+            }
+        }
+        if let Some(function) = o.tile_function {
+            give(function, swapped, o, area, c);
         }
     }
 }
@@ -99,13 +102,18 @@ pub(super) unsafe fn apply<T: Element, S: Simd>(
     }
 }
 
-/// Gives a finished part of C to the caller's function, if there is one, in C's own rows and columns.
+/// Gives a finished part of C to the caller's function, in C's own rows and columns.
 ///
 /// # Safety
 /// As [`Plan::run`](super::plan::Plan::run).
 #[inline(never)]
-pub(super) unsafe fn give<T: Element>(swapped: bool, o: &Operands<'_, T>, area: Area, c: *mut T) {
-    let Some(function) = o.tile_function else { return };
+pub(super) unsafe fn give<T: Element>(
+    function: &TileFunction<'_, T>,
+    swapped: bool,
+    o: &Operands<'_, T>,
+    area: Area,
+    c: *mut T,
+) {
     let layout =
         Layout { rows: area.rows, cols: area.cols, row_stride: o.c_row_stride, col_stride: o.c_col_stride };
     let (row, col, layout) =

@@ -19,50 +19,21 @@ use super::plan::at;
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Simd, Vector, read};
 
-/// Lines of cache that tiles ask for, one a step of k: of one array or, if they follow each other, of up to three alike.
+/// Lines of cache that tiles ask for: rows of them, one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead<T> {
     /// The first line of the first row. Any address.
-    pub bases: [*const T; COMPANIONS],
-    /// How many of them there are.
-    pub count: usize,
-    /// To the next line of a run.
+    pub base: *const T,
+    /// To the next line of a row.
     pub step: isize,
-    /// Lines of a run; of a tile that packs, rows of its vectors' lines.
-    pub lines: usize,
-    /// To the next run of a tile.
-    pub run_step: isize,
-    /// Runs of a tile.
-    pub runs: usize,
-    /// To the next row of tiles.
+    /// To the next row.
     pub row_step: isize,
-    /// Tiles that share a row of lines.
+    /// Tiles that share a row.
     pub tiles_per_row: usize,
     /// The first tile's number.
     pub tile: usize,
-}
-
-/// The most arrays that are asked for.
-pub(crate) const COMPANIONS: usize = 3;
-
-impl<T> Ahead<T> {
-    /// Nothing is asked for.
-    pub(crate) const NOTHING: Self = Self::run(std::ptr::null(), 0, 0);
-
-    /// One run of lines from `base` on.
-    pub(crate) const fn run(base: *const T, step: isize, lines: usize) -> Self {
-        Self {
-            bases: [base; COMPANIONS],
-            count: 1,
-            step,
-            lines,
-            run_step: 0,
-            runs: 1,
-            row_step: 0,
-            tiles_per_row: 1,
-            tile: 0,
-        }
-    }
+    /// Lines of a tile, one a step of k; of a tile that packs, rows of its vectors' lines.
+    pub lines: usize,
 }
 
 /// Register tiles of one chunk of K, one below the other: `tiles` times `rows` rows.
@@ -152,28 +123,23 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
     }
     let mut acc = [[zero; NV]; MR];
     let mut cursor = Cursor { a, b: t.b, pack: t.pack };
-    let mut left = t.depth;
-    let (row, part) = (number / t.ahead.tiles_per_row, number % t.ahead.tiles_per_row);
-    for base in t.ahead.bases.iter().take(t.ahead.count) {
+    let lines = t.ahead.lines.min(t.depth);
+    if lines > 0 {
+        let (row, part) = (number / t.ahead.tiles_per_row, number % t.ahead.tiles_per_row);
+        let part = part * t.ahead.lines;
         // Only an address to ask for: a B of one row may have any stride.
-        let mut run = at(*base, row, t.ahead.row_step, part * t.ahead.lines, t.ahead.step);
-        for _ in 0..t.ahead.runs {
-            let mut ahead = run;
-            let lines = t.ahead.lines.min(left);
-            for _ in 0..lines {
-                // A tile that packs reads rows far apart: it asks for whole ones, its own.
-                for j in 0..if KIND == PACK { NV } else { 1 } {
-                    s.prefetch::<true>(ahead.wrapping_add(j * lanes).cast());
-                }
-                ahead = ahead.wrapping_offset(t.ahead.step);
-                // SAFETY: passed on.
-                unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
+        let mut ahead = at(t.ahead.base, row, t.ahead.row_step, part, t.ahead.step);
+        for _ in 0..lines {
+            // A tile that packs reads rows far apart: it asks for whole ones, its own.
+            for j in 0..if KIND == PACK { NV } else { 1 } {
+                s.prefetch::<true>(ahead.wrapping_add(j * lanes).cast());
             }
-            left -= lines;
-            run = run.wrapping_offset(t.ahead.run_step);
+            ahead = ahead.wrapping_offset(t.ahead.step);
+            // SAFETY: passed on.
+            unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
         }
     }
-    for _ in 0..left {
+    for _ in lines..t.depth {
         // SAFETY: passed on.
         unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
     }

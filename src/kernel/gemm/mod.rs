@@ -24,13 +24,11 @@ pub(crate) mod driver;
 #[allow(unsafe_code, reason = "works on the part of C that a tile has left")]
 pub(crate) mod epilogue;
 #[allow(unsafe_code, reason = "the register tile works on pointers")]
-pub(crate) mod microkernel;
+mod microkernel;
 #[allow(unsafe_code, reason = "copies between strided pointers")]
 pub(crate) mod pack;
 mod packed;
 pub(crate) mod plan;
-#[allow(unsafe_code, reason = "runs the tasks of a plan on checked operands")]
-mod product;
 #[allow(unsafe_code, reason = "works on pointers, as the register tile does")]
 mod small;
 #[cfg(test)]
@@ -46,9 +44,9 @@ use crate::context::Context;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::parallel;
+use driver::Factor;
 pub use driver::TileFunction;
 pub use packed::{PackedB, gemm_packed, pack_b, packed_b_len};
-use product::Factor;
 use std::fmt;
 use view::{Layout, MatMut, MatRef};
 
@@ -167,7 +165,7 @@ pub fn gemm_with<T: Element>(
     if backend::product(context, alpha, a, b, beta, c, epilogue, width)? {
         return Ok(());
     }
-    product::product(context, alpha, a, Factor::Matrix(b), beta, c, epilogue, width, None)
+    driver::product(context, alpha, a, Factor::Matrix(b), beta, c, epilogue, width, None)
 }
 
 /// The number of threads for a product, if its operands fit.

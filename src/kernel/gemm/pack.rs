@@ -117,12 +117,7 @@ pub(crate) fn pack_all<T: Element>(context: &Context, b: MatRef<'_, T>, panels: 
     assert_eq!(Some(panels.len()), packed_len(layout.rows, layout.cols, 64 / size_of::<T>()));
     let a = Layout { rows: 1, cols: layout.rows, row_stride: 0, col_stride: 0 };
     let c = Layout { rows: 1, cols: layout.cols, row_stride: 0, col_stride: 1 };
-    let plan = Plan::new::<T>(
-        context,
-        &Shape { a, b: layout, c, packed: true, by_column: false, long_rows: false },
-        1,
-        None,
-    );
+    let plan = Plan::new::<T>(context, &Shape { a, b: layout, c, packed: true, by_column: false }, 1, None);
     T::run(context, Pack { plan: &plan, b: b.pointer(), layout, target: panels.as_mut_ptr() });
 }
 

@@ -1,7 +1,7 @@
 //! A right factor that is packed once and used many times.
 
+use super::driver::{self, Factor};
 use super::pack::{pack_all, packed_len};
-use super::product::{Factor, product};
 use super::view::{Layout, MatMut, MatRef};
 use super::{Epilogue, check};
 use crate::context::Context;
@@ -110,5 +110,5 @@ pub fn gemm_packed<T: Element>(
     }
     let layout = Layout { rows: b.rows, cols: b.cols, row_stride: 1, col_stride: 1 };
     let width = check(context, a, (layout, "packed b"), c, epilogue)?;
-    product(context, alpha, a, Factor::Packed(b.panels, layout), beta, c, epilogue, width, None)
+    driver::product(context, alpha, a, Factor::Packed(b.panels, layout), beta, c, epilogue, width, None)
 }

@@ -40,8 +40,6 @@ pub struct Plan {
     pub(super) scattered: bool,
     pub(super) pack_a: bool,
     pub(super) source: Source,
-    /// Vectors of a group of panels of B, which all rows pass by before the next group.
-    pub(super) group_vectors: usize,
     /// Tiles ask for lines of the next group of B.
     pub(super) prefetches: bool,
     /// Tasks: blocks of rows, and of panels.
@@ -61,8 +59,6 @@ pub struct Shape {
     pub packed: bool,
     /// A bias or a derivative is applied: C's own columns matter.
     pub by_column: bool,
-    /// What is done with finished parts of C wants long rows of them.
-    pub long_rows: bool,
 }
 
 impl Plan {
@@ -107,13 +103,6 @@ impl Plan {
         } else {
             Source::Rows
         };
-        let group_vectors = if shape.long_rows {
-            // A quarter of L2, of one chunk of K.
-            let vector = (lanes * size_of::<T>() * k.min(K_CHUNK)).max(1);
-            (Caches::detect().l2 / 4 / vector).max(GROUP_VECTORS)
-        } else {
-            GROUP_VECTORS
-        };
         // What fits in a corner of L2 is there after its first use.
         let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
         // A is read one element per row and k: a long stride along k costs a cache line each.
@@ -132,7 +121,6 @@ impl Plan {
             scattered,
             pack_a,
             source,
-            group_vectors,
             prefetches,
             row_blocks,
             panel_blocks,
@@ -146,7 +134,7 @@ impl Plan {
 
     /// True if the transposed product is the better one to compute.
     fn swaps(shape: &Shape, lanes: usize) -> bool {
-        let Shape { a, b, c, packed, by_column, .. } = *shape;
+        let Shape { a, b, c, packed, by_column } = *shape;
         if packed || a.cols == 0 || c.rows == 0 || c.cols == 0 {
             return false;
         }
@@ -201,8 +189,7 @@ impl Plan {
 
     /// Panels of a group.
     pub(super) fn group(&self) -> usize {
-        let panels = self.panel_blocks.part(0).1.max(1);
-        (self.group_vectors / self.blocking.tile_vectors).clamp(1, panels)
+        (GROUP_VECTORS / self.blocking.tile_vectors).max(1)
     }
 
     /// The longest block of K.

@@ -16,7 +16,7 @@
 
 use super::blocking::{K_CHUNK, PACKS_FROM, PREFETCHES_FROM, Parts, register_tile, tile_rows};
 use super::driver::Operands;
-use super::epilogue::{Area, finish, give};
+use super::epilogue::{Area, finish};
 use super::microkernel::{Ahead, Tiles, run_tiles};
 use super::plan::at;
 use super::view::Layout;
@@ -273,7 +273,7 @@ impl<T: Element> Kernel for Direct<'_, T> {
                     b_k_stride: o.b_row_stride,
                     b_vector_stride: lanes as isize,
                     pack: std::ptr::null_mut(),
-                    ahead: Ahead::NOTHING,
+                    ahead: Ahead { base: o.b, step: 0, row_step: 0, tiles_per_row: 1, tile: 0, lines: 0 },
                     c: at(o.c.cast_const(), start, o.c_row_stride, col, 1).cast_mut(),
                     c_row_stride: o.c_row_stride,
                     alpha: o.alpha,
@@ -285,10 +285,6 @@ impl<T: Element> Kernel for Direct<'_, T> {
             }
         }
         // SAFETY: see the type: the area is all of C.
-        unsafe {
-            let area = Area { row: 0, rows: m, col: 0, cols: n };
-            finish(s, false, o, area, o.c);
-            give(false, o, area, o.c);
-        }
+        unsafe { finish(s, false, o, Area { row: 0, rows: m, col: 0, cols: n }, o.c) };
     }
 }

@@ -1,10 +1,9 @@
 //! What the public interface cannot show: injected block sizes, and who writes which element.
 
 use super::blocking::{Blocking, MAX_VECTORS, register_tile, tile_rows};
-use super::driver::Operands;
+use super::driver::{Factor, Operands, product};
 use super::pack::{pack_all, packed_len};
 use super::plan::{Plan, Shape};
-use super::product::{Factor, product};
 use super::view::{Layout, MatMut, MatRef};
 use super::{Epilogue, gemm_with};
 use crate::context::Context;
@@ -147,7 +146,6 @@ fn ownership(
         c: view_mut(&mut c, m, n, in_c).layout(),
         packed: false,
         by_column: false,
-        long_rows: false,
     };
     let plan = Plan::new::<f32>(context, &shape, width, blocking);
     let case = format!("{context:?} {plan:?} {in_a:?} {in_b:?} {in_c:?} width {width}");
@@ -176,8 +174,6 @@ fn ownership(
             saved: std::ptr::null(),
             saved_row_stride: 0,
             tile_function: None,
-            companions: [std::ptr::null(); 3],
-            companion_count: 0,
             workspace: workspace.as_mut_ptr(),
         };
         // SAFETY: views and buffers have the plan's sizes; one task runs after the other.
@@ -275,14 +271,8 @@ fn thin_products_are_turned() {
                 MatRef::col_major(&data, rows, cols).expect("fits").layout()
             }
         };
-        let shape = Shape {
-            a: layout(m, k, a),
-            b: layout(k, n, b),
-            c: layout(m, n, c),
-            packed: false,
-            by_column,
-            long_rows: false,
-        };
+        let shape =
+            Shape { a: layout(m, k, a), b: layout(k, n, b), c: layout(m, n, c), packed: false, by_column };
         Plan::new::<f32>(&context, &shape, 1, None).is_swapped()
     };
     assert!(!swaps((128, 10, 512), 0, 0, 0, true), "the last layer of a classifier: turning A takes longer");
