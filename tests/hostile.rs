@@ -278,7 +278,8 @@ fn what_another_model_lowered_to() {
     let keep = lowers(|b, x| {
         let x = b.activation(x, Activation::Tanh)?;
         let x = b.activation(x, Activation::Tanh)?;
-        let _ = b.matrix("unused", 4, 4, Init::Zeros)?;
+        let first = b.matrix("first", 4, 4, Init::Zeros)?;
+        let x = b.dense(x, first, None)?;
         let w = b.matrix("weight", 4, 4, Init::PyTorch)?;
         let y = b.dense(x, w, None)?;
         *KEPT.lock().unwrap() = Some((y, w));
@@ -290,6 +291,11 @@ fn what_another_model_lowered_to() {
     names(lowers(move |b, _| b.activation(value, Activation::Tanh)), &["another model"]);
     names(lowers(move |b, x| b.dense(x, weight, None)), &["another model"]);
     names(lowers(move |_, _| Ok(value)), &["another model"]);
+    let idle = lowers(|b, x| {
+        b.vector("idle", 4, (4, 4), Init::Zeros)?;
+        b.softmax(x)
+    });
+    names(idle, &["0.idle", "parameters that an operation takes"]);
 }
 
 #[test]

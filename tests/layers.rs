@@ -150,7 +150,6 @@ impl<T: Element> RowFunction<T> for Pairs {
     }
 
     fn gradient(&self, _: &Context, _: &[T], x: &[T], _: &[T], d_y: &[T], d_s: &mut [T]) {
-        d_s.fill(T::zero());
         for (x, d_y) in x.chunks(2 * self.pairs).zip(d_y.chunks(self.pairs)) {
             for j in 0..self.pairs {
                 d_s[j] += x[2 * j] * x[2 * j + 1] * d_y[j];

@@ -5,7 +5,7 @@ use gemmule::nn::{Activation, Dense, Fusion, Loss, Model, Sequential, Softmax};
 use gemmule::optim::{Adam, AdamW, Clip, Sgd};
 use gemmule::rng::Rng;
 use gemmule::train::Fit;
-use gemmule::{Context, Element, Error, Parallelism, Tensor};
+use gemmule::{BatchSource, Context, Element, Error, Parallelism, Tensor};
 
 fn context(threads: usize) -> Context {
     Context::detect().unwrap().with_parallelism(Parallelism::Max(threads))
@@ -205,6 +205,11 @@ fn halves_are_refused_out_of_order() {
     model.backward(&Tensor::zeros(&[3, 3]).unwrap()).unwrap();
     model.apply().unwrap();
     assert!(matches!(model.accumulate(&data, &[0], f64::NAN), Err(Error::Argument { .. })));
+    // The values of another model, so to speak.
+    model.forward(&data, &[0, 1, 2]).unwrap();
+    let bias = model.parameter("0.bias").unwrap();
+    model.set_parameter("0.bias", &bias).unwrap();
+    assert!(matches!(model.backward(&Tensor::zeros(&[3, 3]).unwrap()), Err(Error::State { .. })));
     // Twice from one forward pass: its values are gone.
     model.forward(&data, &[0, 1, 2]).unwrap();
     model.backward(&Tensor::zeros(&[3, 3]).unwrap()).unwrap();
@@ -239,7 +244,13 @@ fn frozen_parameters_stay_and_the_others_move_as_before() {
         model.step(&data, &indices).unwrap();
         assert_ne!(model.parameter("0.weight").unwrap(), before.parameter("0.weight").unwrap());
     }
-    let error = small::<f64>(1).set_trainable(&["0", "1"], false).unwrap_err();
+    let mut model = small::<f64>(1);
+    model.compile(Loss::CrossEntropy, Sgd::default()).unwrap();
+    model.accumulate(&data, &indices, 1.0).unwrap();
+    model.set_trainable(&["0.bias"], false).unwrap();
+    assert!(matches!(model.gradient("0.bias"), Err(Error::State { operation: "gradient", .. })));
+    assert!(matches!(model.apply(), Err(Error::State { operation: "apply", .. })));
+    let error = small::<f64>(1).set_trainable(&["0", "9"], false).unwrap_err();
     assert!(error.to_string().contains("0.weight"), "{error}");
 }
 
@@ -271,6 +282,8 @@ fn groups_have_optimisers_of_their_own() {
         let (now, then) = (model.parameter("2.bias").unwrap(), before.parameter("2.bias").unwrap());
         let steps = now.as_slice().iter().zip(then.as_slice()).map(|(a, b)| (a - b).abs());
         assert!(steps.into_iter().all(|step| step < 1.1e-3) && !moved("2.bias", 0.5));
+        assert_eq!((model.group_learning_rate(1), model.group_learning_rate(3)), (Some(0.05), None));
+        assert!(matches!(model.set_group_learning_rate(3, 0.1), Err(Error::Argument { .. })));
         // The others keep their ratio.
         model.set_learning_rate(1.0).unwrap();
         let before = model.parameter("0.bias").unwrap();
@@ -278,6 +291,46 @@ fn groups_have_optimisers_of_their_own() {
         let (now, gradient) = (model.parameter("0.bias").unwrap(), model.gradient("0.bias").unwrap());
         let triples = now.as_slice().iter().zip(before.as_slice()).zip(gradient.as_slice());
         assert!(triples.into_iter().all(|((now, then), g)| (now - (then - 0.1 * g)).abs() < 1e-15));
+    }
+}
+
+/// Features that are 0 but for one.
+struct OneNan(usize);
+
+impl BatchSource<f32> for OneNan {
+    fn len(&self) -> usize {
+        512
+    }
+    fn features(&self) -> usize {
+        784
+    }
+    fn target_kind(&self) -> Option<gemmule::TargetKind> {
+        None
+    }
+    fn gather_features(&self, _: &Context, indices: &[usize], out: &mut [f32]) {
+        out.fill(0.0);
+        for (row, &sample) in out.chunks_mut(784).zip(indices) {
+            if sample == self.0 {
+                row[5] = f32::NAN;
+            }
+        }
+    }
+    fn gather_classes(&self, _: &[usize], _: &mut [u32]) {}
+    fn gather_values(&self, _: &Context, _: &[usize], _: &mut [f32]) {}
+}
+
+#[test]
+fn a_prediction_names_its_bad_input_in_any_tile() {
+    for threads in [1, 2] {
+        let net = Sequential::new().with(Dense::new(784, 64)).with(Activation::Relu).with(Dense::new(64, 10));
+        let mut model: Model<f32> = net.build_with(context(threads), 0).unwrap();
+        for sample in [0, 3, 200, 511] {
+            let error = model.predict(&OneNan(sample)).unwrap_err();
+            let Error::NonFinite { what: "input", place, index: 5, value, .. } = error else {
+                panic!("{error}")
+            };
+            assert!(value.is_nan() && place.starts_with(&format!("sample {sample} ")), "{place}: {value}");
+        }
     }
 }
 

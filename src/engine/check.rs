@@ -80,7 +80,7 @@ impl<T: Element> Run<'_, T> {
     }
 
     pub(super) fn check_all_gradients(&self) -> Result<()> {
-        for parameter in &self.graph.parameters {
+        for parameter in self.graph.parameters.iter().filter(|parameter| !parameter.frozen) {
             // SAFETY: between phases only the leader runs.
             let gradients = unsafe { self.memory.gradients(parameter.offset, parameter.len()) };
             if let Some(index) = reduce::first_non_finite(self.context, gradients) {

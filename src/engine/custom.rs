@@ -14,7 +14,8 @@ use std::sync::Arc;
 /// gives the same bits for any number of threads, what it makes of a sample must depend on that sample and the parameters
 /// alone. `context` says which instruction set to use; its parallelism is serial.
 ///
-/// A model of f32 and one of f64 both may have it, so it is written for any [`Element`]:
+/// It has one vector of parameters at most ([`Builder::vector`](super::Builder::vector); several go into one), and is not told
+/// whether the model is in training. A model of f32 and one of f64 both may have it, so it is written for any [`Element`]:
 ///
 /// ```
 /// use gemmule::nn::{Builder, Dense, Layer, Loss, RowFunction, Sequential, Value};
@@ -62,8 +63,8 @@ pub trait RowFunction<T: Element>: fmt::Debug + Send + Sync + UnwindSafe + RefUn
     /// Writes the gradient by the inputs, from that by the outputs.
     fn backward(&self, context: &Context, parameters: &[T], x: &[T], y: &[T], d_y: &[T], d_x: &mut [T]);
 
-    /// Writes the gradient by the parameters, summed over all samples of the batch, which come at once. Called only if there
-    /// are parameters. Without it, they get zeros.
+    /// Adds the gradient by the parameters, summed over all samples of the batch, which come at once, to `d_parameters`, which
+    /// are zeros. Called only if there are parameters.
     fn gradient(
         &self,
         context: &Context,
@@ -73,8 +74,7 @@ pub trait RowFunction<T: Element>: fmt::Debug + Send + Sync + UnwindSafe + RefUn
         d_y: &[T],
         d_parameters: &mut [T],
     ) {
-        let _ = (context, parameters, x, y, d_y);
-        d_parameters.fill(T::zero());
+        let _ = (context, parameters, x, y, d_y, d_parameters);
     }
 }
 

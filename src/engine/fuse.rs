@@ -77,6 +77,7 @@ pub(crate) enum StageKind {
     /// The `layer` of the stage is what its masks are drawn for.
     Dropout {
         keep: f64,
+        number: usize,
     },
     Custom {
         function: usize,
@@ -102,7 +103,7 @@ pub(crate) fn stages(nodes: &[Node], training: bool, fusion: Fusion) -> Vec<Stag
         let kind = match node.op {
             Op::Dense { weight, bias } => StageKind::Dense { weight, bias, activation: Activation::Identity },
             Op::Softmax => StageKind::Softmax,
-            Op::Dropout { keep } if training && keep < 1.0 => StageKind::Dropout { keep },
+            Op::Dropout { keep, number } if training && keep < 1.0 => StageKind::Dropout { keep, number },
             Op::Dropout { .. } => continue,
             Op::Custom { function, parameter } => StageKind::Custom { function, parameter },
             Op::Activation(next) => {

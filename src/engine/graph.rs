@@ -93,7 +93,8 @@ pub(crate) enum Op {
     /// y = softmax(x) over a sample.
     Softmax,
     /// In training, each element is 0 or, with the probability `keep`, x / keep; otherwise y = x.
-    Dropout { keep: f64 },
+    /// `number` counts those of a layer.
+    Dropout { keep: f64, number: usize },
     /// A function of the user's, by its number.
     Custom { function: usize, parameter: Option<ParameterId> },
 }
@@ -198,6 +199,11 @@ impl Builder {
                 operation: "build",
                 what: "the last layer did not return the value of its last operation",
             });
+        }
+        // Who fuses its update and who does not would treat it differently.
+        if let Some((parameter, _)) = self.graph.parameters.iter().zip(&self.used).find(|(_, used)| !**used) {
+            let expected = "parameters that an operation takes";
+            return Err(Error::argument("build", "parameter", expected, &parameter.name));
         }
         self.graph.output = output;
         self.graph.find_segments();
@@ -367,7 +373,10 @@ impl Builder {
         if !(0.0..1.0).contains(&rate) {
             return Err(Error::argument("build", "rate of the dropout", "at least 0 and below 1", rate));
         }
-        self.node(Op::Dropout { keep: 1.0 - rate }, input, self.width(input))
+        let layer = self.layer();
+        let is_mine = |node: &&Node| node.layer == layer && matches!(node.op, Op::Dropout { .. });
+        let number = self.graph.nodes.iter().filter(is_mine).count();
+        self.node(Op::Dropout { keep: 1.0 - rate, number }, input, self.width(input))
     }
 
     /// `outputs` values per sample, made by a function of the user's: see [`RowFunction`], which has an example. `parameter`

@@ -14,8 +14,8 @@ use super::arena::{BufferId, Buffers, Place};
 use super::fuse::{self, Fusion, Stage, StageKind};
 use super::graph::{Graph, ParameterId};
 use super::plan::{
-    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Job, Link, Operation, Output, Phase, Plan,
-    Product, UPDATE_ELEMENTS, Work,
+    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Job, Link, Mask, Operation, Output, Phase,
+    Plan, Product, UPDATE_ELEMENTS, Work,
 };
 use super::source::TargetKind;
 use super::work::{count_work, threads_worth};
@@ -212,7 +212,7 @@ impl Maker<'_> {
             .and_then(|len| len.checked_mul(16 * self.element))
             .filter(|&bytes| bytes <= isize::MAX as usize)
             .ok_or_else(|| Error::overflow("plan", format!("a batch of {} x {widest}", self.batch)))?;
-        // The number of phases grows with the batch: one that memory cannot hold is refused before they are made.
+        // A batch that memory cannot hold is refused before anything is made for it.
         // Looked at, or the compiler leaves out an allocation that nobody uses, and with it the refusal.
         AlignedBuffer::<T>::try_zeroed(self.batch * widest).map(|buffer| drop(std::hint::black_box(buffer)))
     }
@@ -310,9 +310,10 @@ impl Maker<'_> {
         let Some((_, all_but_last)) = links.split_last() else { return };
         let rows = self.rows_per_tile(&links);
         if self.forgets {
-            // What the last operation writes goes to the next phase, or to the caller.
+            // What the last operation writes goes to the next phase, or to the caller; the inputs are looked at afterwards.
             for link in all_but_last {
-                if let Some(id) = link.operation.output() {
+                let gathers = matches!(link.operation, Operation::Gather { .. });
+                if let Some(id) = link.operation.output().filter(|_| !gathers) {
                     self.buffers.make_local(id, rows * link.row);
                 }
             }
@@ -418,8 +419,9 @@ impl Maker<'_> {
             StageKind::Softmax => {
                 self.link::<T>(Operation::Softmax { input, output }, outputs, Some(stage.layer), None);
             }
-            StageKind::Dropout { keep } => {
-                let operation = Operation::Dropout { input, output, keep, layer: stage.layer };
+            StageKind::Dropout { keep, number } => {
+                let mask = Mask { keep, layer: stage.layer, number };
+                let operation = Operation::Dropout { input, output, mask };
                 self.link::<T>(operation, outputs, Some(stage.layer), None);
             }
             StageKind::Custom { function, parameter } => {
@@ -458,8 +460,9 @@ impl Maker<'_> {
             before_activation = false;
             match stage.kind {
                 StageKind::Activation(_) => {}
-                StageKind::Dropout { keep } => {
-                    let operation = Operation::DropoutBackward { d, keep, layer: stage.layer };
+                StageKind::Dropout { keep, number } => {
+                    let mask = Mask { keep, layer: stage.layer, number };
+                    let operation = Operation::DropoutBackward { d, mask };
                     self.link::<T>(operation, width, Some(stage.layer), None);
                 }
                 StageKind::Custom { function, parameter } => {
@@ -474,9 +477,10 @@ impl Maker<'_> {
                         d = d_input;
                     }
                     if parameter.is_some_and(|id| !self.graph.parameters[id.index].frozen) {
-                        let update = self.fusion.update;
-                        let gradient = CustomGradient { custom, input: x, output: y, d_output, update };
+                        let gradient = CustomGradient { custom, input: x, output: y, d_output };
                         let work = Work::CustomGradient(gradient);
+                        let len = parameter.map_or(0, |id| self.graph.parameters[id.index].len());
+                        self.workspace_len = self.workspace_len.max(len);
                         self.pending.push(Job { work, tiles: 1, layer: Some(stage.layer) });
                     }
                 }

@@ -26,6 +26,7 @@ mod work;
 
 pub use custom::RowFunction;
 pub use fuse::Fusion;
+use graph::Op;
 pub use graph::{Builder, Init, ParameterId, Value};
 pub(crate) use graph::{Graph, Parameter};
 pub use loss::Loss;
@@ -231,6 +232,8 @@ impl<T: Element> Engine<T> {
     /// Overwrites a parameter. The caller hands finite values; with them a spoilt model is usable again once no
     /// parameter is NaN or infinite.
     pub(crate) fn write_parameter(&mut self, index: usize, values: impl IntoIterator<Item = T>) {
+        // A backward half would mix the old and the new ones.
+        self.forwarded = None;
         let range = self.graph.parameters[index].range();
         for (to, from) in self.parameters[range].iter_mut().zip(values) {
             *to = from;
@@ -260,6 +263,7 @@ impl<T: Element> Engine<T> {
     /// Which fusions plans have from now on.
     pub(crate) fn set_fusion(&mut self, fusion: Fusion) {
         self.fusion = fusion;
+        self.forwarded = None;
     }
 
     /// What the phases of a plan do, and their multiply-adds.
@@ -282,7 +286,12 @@ impl<T: Element> Engine<T> {
         let looks = self.check_gradients || matches!(self.clip, Clip::Norm(_));
         // The arrays of an Adam.
         let bytes = self.graph.flat_len.saturating_mul(4 * size_of::<T>());
-        let worth = self.graph.flat_len >= FUSES_FROM && bytes <= Caches::detect().l2.saturating_mul(members);
+        // A function of the user's may panic, and must not leave half of an update.
+        let customs =
+            self.graph.nodes.iter().any(|node| matches!(node.op, Op::Custom { parameter: Some(_), .. }));
+        let worth = !customs
+            && self.graph.flat_len >= FUSES_FROM
+            && bytes <= Caches::detect().l2.saturating_mul(members);
         let update = self.fusion.update && task.updates() && !looks && worth;
         let fusion = Fusion { update, ..self.fusion };
         let fits = |(t, plan): &(Task, Plan)| {
@@ -292,6 +301,8 @@ impl<T: Element> Engine<T> {
             self.plans[..=index].rotate_right(1);
             return Ok(0);
         }
+        // What a forward half left may move.
+        self.forwarded = None;
         let plan = Plan::new::<T>(&self.context, &self.graph, batch, task, members, fusion)?;
         if plan.arena_len > self.arena.len() {
             self.arena = AlignedBuffer::try_zeroed(plan.arena_len)?;
@@ -317,7 +328,11 @@ impl<T: Element> Engine<T> {
             return Err(Error::Poisoned { step: *step, place: place.clone() });
         }
         let index = self.plan(task, indices.len(), team.width())?;
-        self.forwarded = None;
+        let forwarded = self.forwarded.take();
+        if matches!(call.half, Half::Backward(_)) && forwarded.is_none() {
+            let what = "the forward pass that it follows was for another plan: call forward again";
+            return Err(Error::State { operation: "backward", what });
+        }
         self.updates.clear();
         if let Some(update) = call.update {
             for group in 0..self.graph.groups.max(1) {
@@ -426,7 +441,8 @@ impl<T: Element> Engine<T> {
         // The update watches what these arrays hold alone.
         let mut found = ("parameter", "no layer".to_owned(), 0, f64::NAN);
         'search: for (what, array) in arrays {
-            for parameter in &self.graph.parameters {
+            let is_stale = |parameter: &&Parameter| !(what == "gradient" && parameter.frozen);
+            for parameter in self.graph.parameters.iter().filter(is_stale) {
                 let values = array.get(parameter.range()).unwrap_or(&[]);
                 if let Some(index) = reduce::first_non_finite(&self.context, values) {
                     let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);

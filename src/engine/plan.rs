@@ -100,14 +100,12 @@ pub(crate) enum Operation {
     Dropout {
         input: BufferId,
         output: BufferId,
-        keep: f64,
-        layer: usize,
+        mask: Mask,
     },
     /// d *= the mask, in place.
     DropoutBackward {
         d: BufferId,
-        keep: f64,
-        layer: usize,
+        mask: Mask,
     },
     Custom {
         custom: CustomCall,
@@ -139,7 +137,14 @@ pub(crate) struct CustomGradient {
     pub input: BufferId,
     pub output: BufferId,
     pub d_output: BufferId,
-    pub update: bool,
+}
+
+/// The mask of a dropout: the layer, and which of its dropouts it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mask {
+    pub keep: f64,
+    pub layer: usize,
+    pub number: usize,
 }
 
 impl Operation {
@@ -313,9 +318,7 @@ impl Plan {
             Work::BiasGradient(bias) => {
                 format!("bias gradient{}", if bias.update { ", update" } else { "" })
             }
-            Work::CustomGradient(custom) => {
-                format!("custom gradient{}", if custom.update { ", update" } else { "" })
-            }
+            Work::CustomGradient(_) => "custom gradient".to_owned(),
             Work::Update => "update".to_owned(),
         }
     }

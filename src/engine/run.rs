@@ -4,7 +4,7 @@ use super::Loss;
 use super::arena::{BufferId, Memory, Place, TileRows};
 use super::graph::Graph;
 use super::plan::{
-    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Phase, Plan, Product,
+    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Mask, Operation, Phase, Plan, Product,
     UPDATE_ELEMENTS, Work,
 };
 use super::source::BatchSource;
@@ -78,7 +78,7 @@ pub(super) struct Findings {
 pub(super) const NONE: usize = usize::MAX;
 
 /// Elements of a mask that are drawn at once.
-const MASK: usize = 512;
+const MASK_ELEMENTS: usize = 512;
 
 impl<T: Element> Run<'_, T> {
     /// Runs all phases with `team`, and adds the seconds of each to `seconds`, if there are any.
@@ -158,7 +158,7 @@ impl<T: Element> Run<'_, T> {
                     Ok(())
                 }
                 Work::CustomGradient(custom) => {
-                    self.custom_gradient(custom, ready, findings);
+                    self.custom_gradient(custom, tile.member);
                     Ok(())
                 }
                 Work::Update => {
@@ -252,13 +252,13 @@ impl<T: Element> Run<'_, T> {
                     let d = memory.read(d_output, start(d_output), len);
                     softmax::backward(context, y, d, memory.write(d_input, start(d_input), len), row)
                 }
-                Operation::Dropout { input, output, keep, layer } => {
+                Operation::Dropout { input, output, mask } => {
                     let y = memory.write(output, start(output), len);
                     y.copy_from_slice(memory.read(input, start(input), len));
-                    self.drop_out(y, keep, layer, rows.first * row)
+                    self.drop_out(y, mask, rows.first * row)
                 }
-                Operation::DropoutBackward { d, keep, layer } => {
-                    self.drop_out(memory.write(d, start(d), len), keep, layer, rows.first * row)
+                Operation::DropoutBackward { d, mask } => {
+                    self.drop_out(memory.write(d, start(d), len), mask, rows.first * row)
                 }
                 Operation::Custom { custom, input, output } => {
                     let (x, y) = (rows_of(input, custom.inputs), rows_of(output, custom.outputs));
@@ -287,13 +287,15 @@ impl<T: Element> Run<'_, T> {
 
     /// Multiplies elements of a value by the mask of a layer, from the batch's element `first` on. It is drawn again for the
     /// backward pass: an element's word is a matter of its place.
-    fn drop_out(&self, x: &mut [T], keep: f64, layer: usize, first: usize) -> Result<()> {
+    fn drop_out(&self, x: &mut [T], of: Mask, first: usize) -> Result<()> {
         let [seed, step, part] = self.dropout;
-        let rng = Rng::new(seed).stream(purpose::DROPOUT).stream(step).stream(part).stream(layer as u64);
-        let mut mask = [T::zero(); MASK];
-        for (piece, x) in x.chunks_mut(MASK).enumerate() {
+        let rng = Rng::new(seed).stream(purpose::DROPOUT).stream(step).stream(part).stream(of.layer as u64);
+        // The first of a layer, which mostly is the only one.
+        let rng = if of.number == 0 { rng } else { rng.stream(of.number as u64) };
+        let mut mask = [T::zero(); MASK_ELEMENTS];
+        for (piece, x) in x.chunks_mut(MASK_ELEMENTS).enumerate() {
             let mask = &mut mask[..x.len()];
-            rng.at((first + piece * MASK) as u64).fill_dropout(self.context, mask, keep)?;
+            rng.at((first + piece * MASK_ELEMENTS) as u64).fill_dropout(self.context, mask, of.keep)?;
             multiply(self.context, mask, x)?;
         }
         Ok(())
@@ -309,7 +311,7 @@ impl<T: Element> Run<'_, T> {
 
     /// # Safety
     /// As [`Run::tile`].
-    unsafe fn custom_gradient(&self, job: &CustomGradient, ready: &[Ready<T>], findings: &Findings) {
+    unsafe fn custom_gradient(&self, job: &CustomGradient, member: usize) {
         let (custom, batch) = (job.custom, self.plan.batch);
         let Some(parameter) = custom.parameter.map(|index| &self.graph.parameters[index]) else { return };
         let function = self.graph.customs[custom.function].of::<T>();
@@ -319,14 +321,12 @@ impl<T: Element> Run<'_, T> {
             let y = self.memory.read(job.output, 0, batch * custom.outputs);
             let d_y = self.memory.read(job.d_output, 0, batch * custom.outputs);
             let gradients = self.memory.gradients_mut(parameter.offset, parameter.len());
-            let before = self.accumulate.then(|| gradients.to_vec());
-            function.gradient(self.context, self.custom_parameters(custom), x, y, d_y, gradients);
-            for (gradient, before) in gradients.iter_mut().zip(before.into_iter().flatten()) {
-                *gradient += before;
-            }
-            let all = one_row(parameter.len());
-            if job.update && !self.update_range(parameter.offset, all, &ready[parameter.group]) {
-                findings.finite.store(false, Ordering::Relaxed);
+            let start = member * self.plan.workspace_len;
+            let sums = self.memory.write(self.plan.workspace, start, parameter.len());
+            sums.fill(T::zero());
+            function.gradient(self.context, self.custom_parameters(custom), x, y, d_y, sums);
+            for (gradient, &sum) in gradients.iter_mut().zip(&*sums) {
+                *gradient = if self.accumulate { *gradient + sum } else { sum };
             }
         }
     }

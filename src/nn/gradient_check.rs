@@ -13,8 +13,10 @@ impl Model<f64> {
     /// `n = (loss(w + h) - loss(w - h)) / 2h` and `h = 1e-5 max(|w|, 1)`. The parameters are as before afterwards; the time is two
     /// passes for each number, so take a small model.
     ///
+    /// Gradients by the inputs of the model are not compared: put a dense layer before the layer that is tested.
+    ///
     /// # Errors
-    /// As [`gradients`](Self::gradients).
+    /// As [`gradients`](Self::gradients); the parameter in hand may be moved then.
     ///
     /// ```
     /// use gemmule::data::Dataset;

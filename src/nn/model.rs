@@ -105,13 +105,15 @@ impl<T: Element> Model<T> {
     /// Freezes parameters, or trains them again, as PyTorch's `requires_grad_`. A frozen one has no gradient and no update,
     /// and nothing is computed for it: below the first layer that is trained there is no backward pass.
     ///
-    /// `names` are those of parameters (`0.weight`) or layers (`0`).
+    /// `names` are those of parameters (`0.weight`) or layers (`0`). What was accumulated is dropped.
     ///
     /// # Errors
     /// [`Error::Argument`] if a name is unknown: nothing is changed then.
     pub fn set_trainable(&mut self, names: &[&str], trainable: bool) -> Result<()> {
         let found = self.find_all("set_trainable", names)?;
         self.engine.change_parameters(|all| found.iter().for_each(|&index| all[index].frozen = !trainable));
+        // Those of a parameter that was frozen are not there.
+        self.accumulated = 0;
         Ok(())
     }
 
@@ -133,7 +135,9 @@ impl<T: Element> Model<T> {
                 |p: &Parameter| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
             let fits = all.iter().enumerate().filter(|(_, p)| p.name == *name || is_of_layer(p));
             found.extend(fits.map(|(index, _)| index));
-            if found.len() == before {
+            // A layer without parameters is one, too.
+            let is_layer = name.parse().is_ok_and(|layer: usize| layer < self.engine.graph().layers.len());
+            if found.len() == before && !is_layer {
                 self.find(operation, name)?;
             }
         }
@@ -162,6 +166,26 @@ impl<T: Element> Model<T> {
     pub fn set_learning_rate(&mut self, value: f64) -> Result<()> {
         self.compiled("set_learning_rate")?;
         self.optimizers.set_learning_rate(value)
+    }
+
+    /// Changes the step size of a group that [`parameter_group`](Self::parameter_group) made, and with it its ratio to group
+    /// 0's; of group 0 as [`set_learning_rate`](Self::set_learning_rate).
+    ///
+    /// # Errors
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if there is no such group, or the value is
+    /// negative, NaN or infinite.
+    pub fn set_group_learning_rate(&mut self, group: usize, value: f64) -> Result<()> {
+        self.compiled("set_group_learning_rate")?;
+        match self.optimizers.group_rate(group) {
+            None => Err(Error::argument("set_group_learning_rate", "group", "one that was made", group)),
+            Some(_) if group == 0 => self.optimizers.set_learning_rate(value),
+            Some(_) => self.optimizers.set_group_rate(group, value),
+        }
+    }
+
+    /// The step size of a group; `None` if there is no such group.
+    pub fn group_learning_rate(&self, group: usize) -> Option<f64> {
+        self.optimizers.group_rate(group)
     }
 
     /// Looks at every gradient before each update, so that a gradient that is NaN or infinite changes nothing. Off by
@@ -204,7 +228,7 @@ impl<T: Element> Model<T> {
         self.engine.steps()
     }
 
-    /// The number of trainable numbers.
+    /// The number of all parameters' numbers, frozen ones too.
     pub fn parameter_count(&self) -> usize {
         self.engine.graph().parameters.iter().map(Parameter::len).sum()
     }
@@ -253,12 +277,17 @@ impl<T: Element> Model<T> {
         Ok(())
     }
 
-    /// The gradient of a parameter, as the last [`step`](Self::step) or [`gradients`](Self::gradients) left it.
+    /// The gradient of a parameter, as the last [`step`](Self::step) or [`gradients`](Self::gradients) left it, or the sum of those
+    /// that were accumulated since the last update.
     ///
     /// # Errors
-    /// [`Error::Argument`] lists the names there are; [`Error::State`] if there is none yet.
+    /// [`Error::Argument`] lists the names there are; [`Error::State`] if there is none yet, or the parameter is frozen.
     pub fn gradient(&self, name: &str) -> Result<Tensor<T>> {
         let (_, parameter) = self.find("gradient", name)?;
+        if parameter.frozen {
+            let what = "the parameter is frozen, so it has no gradient";
+            return Err(Error::State { operation: "gradient", what });
+        }
         let missing = Error::State { operation: "gradient", what: "no step was taken yet" };
         read(parameter, self.engine.gradients(parameter).ok_or(missing)?)
     }

@@ -114,7 +114,8 @@ impl<T: Element> Model<T> {
 
     /// The mean loss on the samples `indices`, whose gradients, times `weight`, are added to those that were accumulated
     /// since the last update. With a weight of 1 / n for each of n batches of one size, their [`apply`](Self::apply) is the
-    /// step on all of them at once, but for rounding; PyTorch's `(loss * weight).backward()`.
+    /// step on all of them at once, but for rounding and for dropout, whose masks are each batch's own; PyTorch's `(loss * weight).backward()`. A [`step`](Self::step) in between drops
+    /// what was accumulated.
     ///
     /// # Errors
     /// As [`step`](Self::step); [`Error::Argument`] if the weight is not finite.
@@ -158,11 +159,19 @@ impl<T: Element> Model<T> {
         }
         self.check_samples("accumulate", source, indices)?;
         let task = Task::Gradients(loss, Self::targets("accumulate", source)?, false);
-        let accumulated = self.accumulated;
+        // After a panic there may be a part of this batch's.
+        let accumulated = std::mem::take(&mut self.accumulated);
         let call = Call { count_correct, weight, accumulated, ..Call::new(task, source, indices) };
-        let outcome = self.engine.run(team, call)?;
-        self.accumulated += 1;
+        let result = self.engine.run(team, call);
+        // What is not finite is found before any gradient.
+        self.accumulated = accumulated + usize::from(result.is_ok());
+        let outcome = result?;
         Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
+    }
+
+    /// Drops the gradients that were accumulated since the last update: PyTorch's `zero_grad`.
+    pub fn drop_accumulated(&mut self) {
+        self.accumulated = 0;
     }
 
     /// Updates the parameters with the gradients that [`accumulate`](Self::accumulate) or [`backward`](Self::backward) left;
@@ -202,10 +211,10 @@ impl<T: Element> Model<T> {
     /// use gemmule::optim::Sgd;
     /// use gemmule::Tensor;
     /// let x = Dataset::from_values(Tensor::from_slice(&[2, 1], &[1.0_f64, 2.0])?)?;
-    /// let mut model = Sequential::new().with(Dense::new(1, 1)).build::<f64>(0)?;
+    /// let mut model = Sequential::new().with(Dense::new(1, 1).without_bias()).build::<f64>(0)?;
     /// // The loss given here is not used by what follows.
     /// model.compile(Loss::MeanSquaredError, Sgd { learning_rate: 0.1, ..Sgd::default() })?;
-    /// for _ in 0..300 {
+    /// for _ in 0..50 {
     ///     let y = model.forward(&x, &[0, 1])?;
     ///     // Half the sum of (y - 3 x)^2: its gradient is y - 3 x.
     ///     let d = Tensor::from_slice(&[2, 1], &[y.as_slice()[0] - 3.0, y.as_slice()[1] - 6.0])?;
@@ -231,7 +240,7 @@ impl<T: Element> Model<T> {
     ///
     /// # Errors
     /// [`Error::State`] if anything ran since `forward`, or it did not; [`Error::Shape`] if `d_output` has not the shape
-    /// of its outputs; [`Error::NonFinite`] if a gradient is NaN or infinite.
+    /// of its outputs; [`Error::NonFinite`] if a gradient is NaN or infinite: then what was accumulated is dropped.
     pub fn backward(&mut self, d_output: &Tensor<T>) -> Result<Tensor<T>> {
         let Some((samples, members)) = self.engine.forwarded() else {
             let what = "there is no forward pass to follow: call forward first, and nothing between";
@@ -251,12 +260,12 @@ impl<T: Element> Model<T> {
         // Which samples they were does not matter any more.
         let indices: Vec<usize> = (0..samples).collect();
         let half = Half::Backward(d_output.as_slice());
-        let accumulated = self.accumulated;
+        let accumulated = std::mem::take(&mut self.accumulated);
         let engine = &mut self.engine;
         parallel::with_team(members, |team| {
             engine.run(team, Call { half, accumulated, ..Call::new(Task::Halves, &Nothing, &indices) })
         })?;
-        self.accumulated += 1;
+        self.accumulated = accumulated + 1;
         Tensor::from_slice(&[samples, self.inputs()], self.engine.d_input().unwrap_or(&[]))
     }
 

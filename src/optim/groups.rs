@@ -18,7 +18,14 @@ impl Groups {
     /// [`Error::Argument`](crate::Error::Argument) if an option is out of its range.
     pub(crate) fn add(&mut self, optimizer: Optimizer) -> Result<usize> {
         optimizer.update(1)?;
-        self.given.push(optimizer);
+        // As it would have been given beside group 0, whose step size may have changed since.
+        let mut given = optimizer;
+        if let (Some(first), Some(now)) = (self.given.first(), self.learning_rate())
+            && now > 0.0
+        {
+            given.set_learning_rate(optimizer.learning_rate() * (first.learning_rate() / now));
+        }
+        self.given.push(given);
         self.now.push(optimizer);
         Ok(self.now.len() - 1)
     }
@@ -44,6 +51,26 @@ impl Groups {
             now.update(1)?;
         }
         self.now = now;
+        Ok(())
+    }
+
+    /// The step size of a group, if there is such a group.
+    pub(crate) fn group_rate(&self, group: usize) -> Option<f64> {
+        self.now.get(group).map(Optimizer::learning_rate)
+    }
+
+    /// Sets the step size of a group after the first, and with it its ratio.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) if it is negative, NaN or infinite: nothing is changed.
+    pub(crate) fn set_group_rate(&mut self, group: usize, value: f64) -> Result<()> {
+        let mut changed = self.now[group];
+        changed.set_learning_rate(value);
+        changed.update(1)?;
+        self.now[group] = changed;
+        let (first, now) = (self.given[0].learning_rate(), self.now[0].learning_rate());
+        let ratio = if now > 0.0 { first / now } else { 1.0 };
+        self.given[group].set_learning_rate(value * ratio);
         Ok(())
     }
 

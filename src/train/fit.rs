@@ -55,7 +55,7 @@ impl<'a, T: Element> Fit<'a, T> {
         Self { batch_size, ..self }
     }
 
-    /// Batches whose gradients are added up before each update: a step on `batch_size * batches` samples, but for rounding, in
+    /// Batches whose gradients are added up before each update: a step on `batch_size * batches` samples, but for rounding and the masks of dropout, in
     /// the memory of one batch. The loss is the mean over all of them, the last step of an epoch may have fewer.
     #[must_use]
     pub fn accumulate(self, batches: usize) -> Self {
@@ -244,6 +244,7 @@ impl<T: Element> Model<T> {
         if indices.len() <= batch {
             return self.step_in(team, data, indices, classes);
         }
+        self.drop_accumulated();
         let mut total = Score { loss: T::zero(), correct: 0 };
         for part in indices.chunks(batch) {
             let weight = part.len() as f64 / indices.len() as f64;
