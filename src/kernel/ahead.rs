@@ -1,6 +1,6 @@
 //! Asking for memory before it is needed.
 
-use super::compiled::compiled;
+use super::compiled::{Compiled, compiled};
 use super::element::Element;
 use crate::context::Context;
 use crate::simd::{Kernel, Simd};
@@ -28,9 +28,9 @@ impl<A> Kernel for Ask<'_, A> {
 ///
 /// Rows that are picked out of a large set are each a new place in memory, which no prefetcher foresees: copying them one
 /// after the other waits for each.
-pub(crate) fn ask<T: Element, A>(context: &Context, memory: &[A])
+pub(crate) fn ask<T, A>(context: &Context, memory: &[A])
 where
-    T: for<'a> super::compiled::Compiled<Ask<'a, A>>,
+    T: Element + for<'a> Compiled<Ask<'a, A>>,
 {
     T::run(context, Ask(memory));
 }
