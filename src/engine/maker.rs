@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! small weights   one chain: gather > forward stages > loss > every dX, some rows of the batch at a time
-//!                 then one phase: every dW and bias gradient, each followed by its update
+//!                 then one phase: every dW and bias gradient, each followed by its update where that fits in L2
 //! large weights   a phase per product, cut into blocks of its result; dW with the dX of the layer before
 //! ```
 //!

@@ -138,7 +138,7 @@ impl<'a, T: Element> Call<'a, T> {
 }
 
 /// Elements of the flat arrays from which the update is fused with the weight gradients: below, one pass over all of them
-/// costs less than a call for each parameter. (10-16-1 takes a fifth longer with it.)
+/// costs less than a call for each parameter. (Not measured by itself.)
 const FUSES_FROM: usize = 2048;
 
 /// Plans that are kept: whole and last batch, for training and for evaluation, with room for a few more.
