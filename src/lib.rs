@@ -75,6 +75,7 @@ pub mod data;
 mod engine;
 mod environment;
 mod error;
+mod file;
 pub mod kernel;
 pub mod nn;
 pub mod optim;

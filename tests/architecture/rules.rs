@@ -12,13 +12,15 @@ pub struct File {
 }
 
 /// What stands beside the layers and may be used by all of them.
-const EVERYWHERE: [&str; 5] = ["error", "context", "environment", "rng", "runtime"];
+const EVERYWHERE: [&str; 6] = ["error", "context", "environment", "file", "rng", "runtime"];
 
 /// Who may use which others, besides itself and [`EVERYWHERE`]. `engine::source` is that folder's one public
 /// face for data. A module that is not here is a decision that nobody wrote down.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("environment", &[]),
+    // Knows bytes, no tensors and no layers.
+    ("file", &[]),
     ("context", &["simd", "parallel"]),
     ("rng", &["simd", "kernel", "parallel"]),
     ("runtime", &["simd", "kernel", "parallel"]),
