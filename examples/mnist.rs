@@ -103,7 +103,7 @@ impl Progress {
     }
 }
 
-impl Callback for Progress {
+impl Callback<f32> for Progress {
     fn on_event(&mut self, event: &Event<'_>) -> Control {
         match event {
             Event::TrainBegin { epochs, samples, .. } => {

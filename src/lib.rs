@@ -85,6 +85,7 @@ pub mod rng;
 mod runtime;
 #[allow(unsafe_code, reason = "the instruction sets' intrinsics; see the module")]
 mod simd;
+mod state;
 mod tensor;
 pub mod train;
 
@@ -99,6 +100,7 @@ pub use parallel::available_threads;
 pub use parallel::region;
 pub use runtime::{RuntimeInfo, runtime_info};
 pub use simd::{Caches, Isa};
+pub use state::State;
 pub use tensor::Tensor;
 
 // The examples of the README compile, and run where they are not marked otherwise.

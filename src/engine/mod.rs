@@ -22,6 +22,7 @@ mod plan;
 #[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
 mod run;
 mod source;
+mod state;
 mod work;
 
 pub use custom::RowFunction;
@@ -32,6 +33,7 @@ pub(crate) use graph::{Graph, Parameter};
 pub use loss::Loss;
 pub(crate) use run::Outcome;
 pub use source::{BatchSource, TargetKind};
+pub(crate) use state::Arrays;
 
 use crate::context::{Context, Parallelism};
 use crate::environment;

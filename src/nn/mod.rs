@@ -5,6 +5,7 @@ mod init;
 mod layer;
 mod model;
 mod sequential;
+mod state;
 mod steps;
 
 pub use crate::engine::{Builder, Fusion, Init, Loss, ParameterId, RowFunction, Value};

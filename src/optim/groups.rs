@@ -1,8 +1,9 @@
 //! Groups of parameters, each with an optimiser of its own.
 
 use super::Optimizer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::update::AnyStep;
+use crate::state::State;
 
 /// The optimisers of all groups, as they were given and as they are now. Without any before a model is compiled.
 #[derive(Clone, Debug, Default)]
@@ -81,4 +82,50 @@ impl Groups {
     pub(crate) fn update(&self, group: usize, number: u64) -> Result<AnyStep> {
         self.now[group].update(number)
     }
+
+    /// How many groups there are.
+    pub(crate) fn len(&self) -> usize {
+        self.now.len()
+    }
+
+    /// What a model's state keeps of them: their options as they were given, and the step sizes now.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::new();
+        state.set_integer("groups", self.now.len() as u64);
+        for (group, (given, now)) in self.given.iter().zip(&self.now).enumerate() {
+            state.set_text(format!("{group}/options"), options(given));
+            state.set_number(format!("{group}/given rate"), given.learning_rate());
+            state.set_number(format!("{group}/rate"), now.learning_rate());
+        }
+        state
+    }
+
+    /// Takes over the step sizes that [`state`](Self::state) kept of groups with the same options.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there are other groups or other options; these may be changed in part then.
+    pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
+        let groups = state.integer("groups")?;
+        if groups != self.now.len() as u64 {
+            return Err(Error::data("restore", "groups of parameters", self.now.len(), groups));
+        }
+        for group in 0..self.now.len() {
+            let (expected, got) = (options(&self.given[group]), state.text(&format!("{group}/options"))?);
+            if got != expected {
+                return Err(Error::data("restore", format!("the optimiser of group {group}"), expected, got));
+            }
+            self.given[group].set_learning_rate(state.number(&format!("{group}/given rate"))?);
+            self.now[group].set_learning_rate(state.number(&format!("{group}/rate"))?);
+            self.given[group].update(1)?;
+            self.now[group].update(1)?;
+        }
+        Ok(())
+    }
+}
+
+/// The options but for the step size, which may be given anew.
+fn options(optimizer: &Optimizer) -> String {
+    let mut optimizer = *optimizer;
+    optimizer.set_learning_rate(0.0);
+    format!("{optimizer:?}")
 }

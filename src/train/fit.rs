@@ -1,26 +1,29 @@
-//! The training loop.
+//! What `fit` is told.
 
-use super::callback::{Callback, Control, Event};
-use super::predict::evaluate_in;
+use super::callback::Callback;
+use super::checkpoint::{Checkpoint, Checkpoints, Fingerprint};
+use super::history::History;
+use super::run::{Loop, Place};
 use crate::data::Batches;
-use crate::engine::{BatchSource, TargetKind};
+use crate::engine::BatchSource;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::nn::{Model, Score};
-use crate::parallel::{self, Team};
-use std::time::Instant;
+use crate::nn::Model;
+use crate::parallel;
 
 /// Options of [`Model::fit`]: epochs, batches, validation, callbacks.
 ///
 /// Keras' defaults: one epoch, batches of 32, shuffled.
 pub struct Fit<'a, T: Element> {
-    epochs: usize,
-    batch_size: usize,
-    accumulate: usize,
-    shuffle: bool,
-    seed: u64,
-    validation: Option<&'a dyn BatchSource<T>>,
-    callbacks: Vec<&'a mut dyn Callback>,
+    pub(super) epochs: usize,
+    pub(super) batch_size: usize,
+    pub(super) accumulate: usize,
+    pub(super) shuffle: bool,
+    pub(super) seed: u64,
+    pub(super) validation: Option<&'a dyn BatchSource<T>>,
+    pub(super) callbacks: Vec<&'a mut dyn Callback<T>>,
+    pub(super) checkpoints: Option<&'a mut Checkpoints>,
+    pub(super) resume: Option<Checkpoint>,
 }
 
 impl<T: Element> Default for Fit<'_, T> {
@@ -33,6 +36,8 @@ impl<T: Element> Default for Fit<'_, T> {
             seed: 0,
             validation: None,
             callbacks: Vec::new(),
+            checkpoints: None,
+            resume: None,
         }
     }
 }
@@ -83,61 +88,29 @@ impl<'a, T: Element> Fit<'a, T> {
 
     /// One more callback; they are called in the order in which they were added.
     #[must_use]
-    pub fn callback(mut self, callback: &'a mut dyn Callback) -> Self {
+    pub fn callback(mut self, callback: &'a mut dyn Callback<T>) -> Self {
         self.callbacks.push(callback);
         self
     }
 
+    /// Writes checkpoints as the run goes.
+    #[must_use]
+    pub fn checkpoints(self, checkpoints: &'a mut Checkpoints) -> Self {
+        Self { checkpoints: Some(checkpoints), ..self }
+    }
+
+    /// Goes on from a checkpoint of a run with the same model, data and options, and the same callbacks in the same order: the
+    /// weights are those of the uninterrupted run, to the bit. More epochs than it was to take are no other option. `None` begins
+    /// anew, so that what [`Checkpoints::latest`] returns can be given as it is.
+    #[must_use]
+    pub fn resume(self, checkpoint: impl Into<Option<Checkpoint>>) -> Self {
+        Self { resume: checkpoint.into(), ..self }
+    }
+
     /// Samples of an update.
-    fn step_samples(&self) -> usize {
+    pub(super) fn step_samples(&self) -> usize {
         self.batch_size.saturating_mul(self.accumulate)
     }
-
-    /// Tells every callback; true if one wants to stop.
-    fn tell(&mut self, event: &Event<'_>) -> bool {
-        let mut stop = false;
-        for callback in &mut self.callbacks {
-            stop |= callback.on_event(event) == Control::Stop;
-        }
-        stop
-    }
-}
-
-/// The figures of an epoch.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct EpochLog {
-    /// The epoch, from 1.
-    pub epoch: usize,
-    /// The mean training loss over the epoch's samples, each taken before its update.
-    pub loss: f64,
-    /// The share of training samples that were right, each before its update; only for class targets.
-    pub accuracy: Option<f64>,
-    /// The mean loss on the validation samples after the epoch.
-    pub validation_loss: Option<f64>,
-    /// The share of validation samples that are right after the epoch; only for class targets.
-    pub validation_accuracy: Option<f64>,
-    /// Training samples that were seen.
-    pub samples: usize,
-    /// Seconds that the training steps took, without the validation.
-    pub seconds: f64,
-}
-
-impl EpochLog {
-    /// Training samples per second.
-    pub fn samples_per_second(&self) -> f64 {
-        self.samples as f64 / self.seconds
-    }
-}
-
-/// The figures of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct History {
-    /// One entry per epoch, in order.
-    pub epochs: Vec<EpochLog>,
-    /// True if a callback stopped the run.
-    pub stopped: bool,
 }
 
 impl<T: Element> Model<T> {
@@ -148,13 +121,16 @@ impl<T: Element> Model<T> {
     ///
     /// # Errors
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] for a batch of 0;
-    /// [`Error::Data`] if `data` or the validation set is empty or does not fit the model or the loss, before the
-    /// first step; [`Error::NonFinite`] names layer and step of a NaN or infinity; [`Error::Poisoned`] after a step
-    /// that spoilt the parameters. The epochs before an error are not lost to callbacks, which saw them.
+    /// [`Error::Data`] if `data` or the validation set is empty or does not fit the model or the loss, or the checkpoint to
+    /// go on from is of another run (names what differs), before the first step; [`Error::NonFinite`] names layer and step of a
+    /// NaN or infinity; [`Error::Poisoned`] after a step that spoilt the parameters; what a callback returns; [`Error::Io`] if
+    /// a checkpoint cannot be written, unless they are to be tried only. The epochs before an error are not lost to callbacks, which saw
+    /// them.
     ///
     /// [`Error::State`]: crate::Error::State
     /// [`Error::Argument`]: crate::Error::Argument
     /// [`Error::Data`]: crate::Error::Data
+    /// [`Error::Io`]: crate::Error::Io
     /// [`Error::NonFinite`]: crate::Error::NonFinite
     /// [`Error::Poisoned`]: crate::Error::Poisoned
     pub fn fit(&mut self, data: &dyn BatchSource<T>, mut options: Fit<'_, T>) -> Result<History> {
@@ -168,91 +144,21 @@ impl<T: Element> Model<T> {
         let batches = Batches::new(data.len(), samples, None)?;
         let batch = options.batch_size.min(data.len());
         let width = self.training_width(data, batch)?;
-        parallel::with_team(width, |team| self.fit_in(team, data, batches, &mut options))
-    }
-
-    fn fit_in(
-        &mut self,
-        team: &Team<'_>,
-        data: &dyn BatchSource<T>,
-        mut batches: Batches,
-        options: &mut Fit<'_, T>,
-    ) -> Result<History> {
-        let classes = matches!(data.target_kind(), Some(TargetKind::Classes(_)));
-        let (mut history, context) = (History::default(), self.context());
-        let begin = Event::TrainBegin {
-            epochs: options.epochs,
-            steps: batches.len(),
-            samples: data.len(),
-            threads: team.width(),
+        let resume = options.resume.take();
+        let mut fingerprints = Vec::new();
+        if resume.is_some() || options.checkpoints.is_some() {
+            fingerprints.push(Fingerprint::new(self, data));
+            fingerprints.extend(options.validation.map(|source| Fingerprint::new(self, source)));
+        }
+        if let Some(checkpoints) = options.checkpoints.as_deref_mut() {
+            checkpoints.begin(resume.is_some())?;
+        }
+        let place = match resume {
+            None => Place::default(),
+            Some(checkpoint) => checkpoint.resume(self, &batches, &mut options, &fingerprints)?,
         };
-        let mut stop = options.tell(&begin);
-        for epoch in 1..=options.epochs {
-            if stop {
-                break;
-            }
-            stop = options.tell(&Event::EpochBegin { epoch });
-            if stop {
-                break;
-            }
-            batches.restart(options.shuffle.then_some((options.seed, epoch as u64)));
-            let (mut sum, mut correct, mut samples) = (0.0, 0, 0);
-            let start = Instant::now();
-            for (index, batch) in batches.iter().enumerate() {
-                if let Some(next) = batches.after(index) {
-                    data.ask_ahead(&context, next);
-                }
-                let score = self.step_on(team, data, batch, options.batch_size, classes)?;
-                let loss = score.loss.to_f64();
-                sum += loss * batch.len() as f64;
-                correct += score.correct;
-                samples += batch.len();
-                let event = Event::StepEnd { epoch, step: index + 1, samples: batch.len(), loss };
-                stop |= options.tell(&event);
-                if stop {
-                    break;
-                }
-            }
-            let seconds = start.elapsed().as_secs_f64();
-            let validation = options.validation.map(|source| evaluate_in(self, team, source)).transpose()?;
-            let log = EpochLog {
-                epoch,
-                loss: sum / samples as f64,
-                accuracy: classes.then(|| correct as f64 / samples as f64),
-                validation_loss: validation.map(|v| v.loss),
-                validation_accuracy: validation.and_then(|v| v.accuracy),
-                samples,
-                seconds,
-            };
-            stop |= options.tell(&Event::EpochEnd(&log));
-            history.epochs.push(log);
-        }
-        history.stopped = stop;
-        options.tell(&Event::TrainEnd(&history));
-        Ok(history)
-    }
-
-    /// One update on the samples `indices`, `batch` of them at a time.
-    fn step_on(
-        &mut self,
-        team: &Team<'_>,
-        data: &dyn BatchSource<T>,
-        indices: &[usize],
-        batch: usize,
-        classes: bool,
-    ) -> Result<Score<T>> {
-        if indices.len() <= batch {
-            return self.step_in(team, data, indices, classes);
-        }
-        self.drop_accumulated();
-        let mut total = Score { loss: T::zero(), correct: 0 };
-        for part in indices.chunks(batch) {
-            let weight = part.len() as f64 / indices.len() as f64;
-            let score = self.accumulate_in(team, data, part, weight, classes)?;
-            total.loss += T::from_f64(weight) * score.loss;
-            total.correct += score.correct;
-        }
-        self.apply_in(team)?;
-        Ok(total)
+        parallel::with_team(width, |team| {
+            Loop { model: self, team, data, batches, options, place, fingerprints }.run()
+        })
     }
 }

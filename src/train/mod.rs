@@ -1,11 +1,18 @@
 //! The training loop and what a person wants around it: fit, evaluate, predict, callbacks, metrics.
 
 mod callback;
+mod checkpoint;
 mod fit;
+mod history;
 mod metrics;
+mod monitor;
 mod predict;
+mod run;
 
-pub use callback::{Callback, Control, Event};
-pub use fit::{EpochLog, Fit, History};
+pub use callback::{Callback, Control, Event, Run, WithRun};
+pub use checkpoint::{Checkpoint, Checkpoints, OnError};
+pub use fit::Fit;
+pub use history::{EpochLog, History};
 pub use metrics::ConfusionMatrix;
+pub use monitor::Monitor;
 pub use predict::Evaluation;

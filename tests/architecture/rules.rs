@@ -12,11 +12,11 @@ pub struct File {
 }
 
 /// What stands beside the layers and may be used by all of them.
-const EVERYWHERE: [&str; 6] = ["error", "context", "environment", "file", "rng", "runtime"];
+const EVERYWHERE: [&str; 7] = ["error", "context", "environment", "file", "rng", "runtime", "state"];
 
 /// Who may use which others, besides itself and [`EVERYWHERE`]. `engine::source` is that folder's one public
 /// face for data. A module that is not here is a decision that nobody wrote down.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("environment", &[]),
     // Knows bytes, no tensors and no layers.
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("context", &["simd", "parallel"]),
     ("rng", &["simd", "kernel", "parallel"]),
     ("runtime", &["simd", "kernel", "parallel"]),
+    ("state", &["kernel"]),
     ("parallel", &[]),
     ("simd", &[]),
     ("kernel", &["simd", "parallel"]),
