@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use gemmule::data::{Dataset, load_idx_dir};
 use gemmule::nn::{Activation, Dense, Init, Loss, Model, Sequential};
 use gemmule::optim::{Adam, Optimizer, Sgd};
-use gemmule::train::{Callback, ConfusionMatrix, Control, Event, Fit};
+use gemmule::train::{Callback, ConfusionMatrix, Control, Event, Fit, Run};
 use gemmule::{Context, Parallelism};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -104,7 +104,7 @@ impl Progress {
 }
 
 impl Callback<f32> for Progress {
-    fn on_event(&mut self, event: &Event<'_>) -> Control {
+    fn on_event(&mut self, event: &Event<'_>, _: &mut Run<'_, f32>) -> gemmule::Result<Control> {
         match event {
             Event::TrainBegin { epochs, samples, .. } => {
                 self.epochs = *epochs;
@@ -136,7 +136,7 @@ impl Callback<f32> for Progress {
             Event::TrainEnd(_) => self.bar.finish_and_clear(),
             _ => {}
         }
-        Control::Continue
+        Ok(Control::Continue)
     }
 }
 
