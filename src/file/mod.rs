@@ -1,3 +1,6 @@
-//! Files: written whole or not at all, read within bounds. Beside the layers, for all that read or write.
+//! Files: what everything that reads or writes one shares.
 
+pub(crate) mod read;
 pub(crate) mod write;
+#[cfg(feature = "npz")]
+pub(crate) mod zip;

@@ -18,6 +18,8 @@ const EVERYWHERE: [&str; 7] = ["error", "context", "environment", "file", "rng",
 /// face for data. A module that is not here is a decision that nobody wrote down.
 const ARROWS: [(&str, &[&str]); 16] = [
     ("error", &[]),
+    // Knows bytes, no tensors and no layers.
+    ("file", &[]),
     ("environment", &[]),
     // Knows bytes, no tensors and no layers.
     ("file", &[]),
