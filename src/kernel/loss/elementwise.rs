@@ -2,7 +2,7 @@
 
 use super::super::element::Element;
 use super::super::math::Elementary;
-use super::mean_of_terms::{MeanOfTerms, Term};
+use super::mean_of_terms::{self, MeanOfTerms, Term};
 use super::{Rows, check_finite, check_size};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -60,17 +60,23 @@ impl<T: Element, const SMOOTH: bool> Term<T> for Huber<T, SMOOTH> {
     }
 }
 
+/// The hinge, or (`SQUARED`) its square.
 #[derive(Clone, Copy)]
-pub struct Hinge<T> {
+pub struct Hinge<T, const SQUARED: bool> {
     margin: T,
 }
 
-impl<T: Element> Term<T> for Hinge<T> {
+impl<T: Element, const SQUARED: bool> Term<T> for Hinge<T, SQUARED> {
+    const SLOPE: f64 = if SQUARED { 2.0 } else { 1.0 };
+
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: T::V<S>, target: T::V<S>, _: usize, _: usize) -> (T::V<S>, T::V<S>) {
         let zero = T::V::<S>::splat(s, T::zero());
         let short = (-target).mul_add(x, T::V::<S>::splat(s, self.margin));
         let loss = zero.max_or_other(short);
+        if SQUARED {
+            return (loss * loss, (-target) * loss);
+        }
         // Where nothing is short the loss is zero, or NaN.
         (loss, (-target).select(short.greater(zero), loss))
     }
@@ -283,11 +289,32 @@ pub fn hinge<T: Element>(
     const OPERATION: &str = "hinge";
     let operands = [("score", score.len()), ("target", target.len())];
     rows.check(OPERATION, losses.len(), operands, ("d_score", d_score.as_deref()))?;
-    let term = Hinge { margin: check_finite::<T>(OPERATION, "margin", margin)? };
-    let operands = (score, target);
-    let (finish, job) = MeanOfTerms::new(context, term, operands, rows, &mut *losses, d_score);
-    share::run::<T, _>(context, job);
-    Ok(finish.finish(context, losses))
+    let term = Hinge::<T, false> { margin: check_finite(OPERATION, "margin", margin)? };
+    Ok(mean_of_terms::run(context, term, (score, target), rows, losses, d_score))
+}
+
+/// The squared [`hinge`] loss: `losses[i] = mean over j of max(0, margin - target * score)^2`, and
+/// `d_score = -scale * 2 * target * max(0, margin - target * score) / width`. Infinite where a square overflows. Keras'
+/// `SquaredHinge` has a margin of 1.
+///
+/// Shapes: `score`, `target` and `d_score` (rows, width), `losses` (rows).
+///
+/// # Errors
+/// As [`hinge`].
+pub fn squared_hinge<T: Element>(
+    context: &Context,
+    score: &[T],
+    target: &[T],
+    margin: f64,
+    rows: Rows<'_, T>,
+    losses: &mut [T],
+    d_score: Option<&mut [T]>,
+) -> Result<T> {
+    const OPERATION: &str = "squared_hinge";
+    let operands = [("score", score.len()), ("target", target.len())];
+    rows.check(OPERATION, losses.len(), operands, ("d_score", d_score.as_deref()))?;
+    let term = Hinge::<T, true> { margin: check_finite(OPERATION, "margin", margin)? };
+    Ok(mean_of_terms::run(context, term, (score, target), rows, losses, d_score))
 }
 
 /// The binary cross-entropy of logits, averaged over the row:

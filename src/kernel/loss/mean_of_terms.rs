@@ -4,7 +4,8 @@ use super::super::element::Element;
 use super::super::loops::{self, MaskOf};
 use super::{Finish, Rows};
 use crate::context::Context;
-use crate::kernel::share::cut;
+use crate::kernel::compiled::Compiled;
+use crate::kernel::share::{self, cut};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// One lane's loss and its derivative by `x`.
@@ -54,6 +55,24 @@ impl<'a, T: Element, O: Term<T>> MeanOfTerms<'a, T, O> {
         let (width, weights) = (rows.width, rows.sample_weights);
         (finish, Self { term, x, targets, width, factor, weights, losses, gradient })
     }
+}
+
+/// Runs a term over operands that were checked; returns what is made of its losses.
+pub(super) fn run<T, O>(
+    context: &Context,
+    term: O,
+    operands: (&[T], &[T]),
+    rows: Rows<'_, T>,
+    losses: &mut [T],
+    gradient: Option<&mut [T]>,
+) -> T
+where
+    T: Element + for<'a> Compiled<MeanOfTerms<'a, T, O>>,
+    O: Term<T> + Send,
+{
+    let (finish, job) = MeanOfTerms::new(context, term, operands, rows, &mut *losses, gradient);
+    share::run::<T, _>(context, job);
+    finish.finish(context, losses)
 }
 
 cut! { ['a, T: Copy, O: Copy] MeanOfTerms<'a, T, O>: per_unit(losses, weights) wide(width: x, targets, gradient) keep(term, width, factor) }

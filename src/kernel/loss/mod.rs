@@ -5,7 +5,10 @@
 //! | [`mean_squared_error`] | mean of (x - t)² | `mse_loss` |
 //! | [`mean_absolute_error`] | mean of \|x - t\| | `l1_loss` |
 //! | [`huber`], [`smooth_l1`] | mean of a parabola with straight arms | `huber_loss`, `smooth_l1_loss` |
-//! | [`hinge`] | mean of max(0, margin - t x), t = ±1 | |
+//! | [`log_cosh`] | mean of ln cosh(x - t) | |
+//! | [`poisson_nll`] | mean of e^x - t x, or of x - t ln(x + eps) | `poisson_nll_loss` |
+//! | [`gaussian_nll`] | mean of (ln v + (x - t)² / v) / 2, with ln v beside x | `gaussian_nll_loss` |
+//! | [`hinge`], [`squared_hinge`] | mean of max(0, margin - t x), or of its square, t = ±1 | |
 //! | [`multi_class_hinge`] | mean of max(0, margin - x_class + x)^p | `multi_margin_loss` |
 //! | [`cross_entropy_classes`] | -ln softmax(x)_class | `cross_entropy` |
 //! | [`cross_entropy_soft`] | -sum of t ln softmax(x) | `cross_entropy` |
@@ -44,9 +47,11 @@
 mod cosine;
 mod cross_entropy;
 mod elementwise;
+mod gaussian;
 mod likelihood;
 mod margin;
 mod mean_of_terms;
+mod regression;
 mod targets;
 
 use super::compiled::compiled;
@@ -59,10 +64,12 @@ pub use cosine::{Cosine, cosine};
 pub use cross_entropy::{CrossEntropy, cross_entropy_classes, cross_entropy_soft};
 pub use elementwise::{
     binary_cross_entropy_logits, hinge, huber, kl_divergence, kl_divergence_log_target, mean_absolute_error,
-    mean_squared_error, smooth_l1,
+    mean_squared_error, smooth_l1, squared_hinge,
 };
+pub use gaussian::{GaussianNll, gaussian_nll};
 pub use likelihood::{NegativeLogLikelihood, negative_log_likelihood};
 pub use margin::{MultiClassHinge, multi_class_hinge};
+pub use regression::{PoissonNll, log_cosh, poisson_nll};
 
 /// What becomes of the losses of all rows.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -270,7 +277,12 @@ compiled! {
     mean_of_terms::MeanOfTerms<'a, Self, elementwise::AbsoluteError>,
     mean_of_terms::MeanOfTerms<'a, Self, elementwise::Huber<Self, false>>,
     mean_of_terms::MeanOfTerms<'a, Self, elementwise::Huber<Self, true>>,
-    mean_of_terms::MeanOfTerms<'a, Self, elementwise::Hinge<Self>>,
+    mean_of_terms::MeanOfTerms<'a, Self, elementwise::Hinge<Self, false>>,
+    mean_of_terms::MeanOfTerms<'a, Self, elementwise::Hinge<Self, true>>,
+    mean_of_terms::MeanOfTerms<'a, Self, regression::LogCosh>,
+    mean_of_terms::MeanOfTerms<'a, Self, regression::Poisson<Self, false>>,
+    mean_of_terms::MeanOfTerms<'a, Self, regression::Poisson<Self, true>>,
+    gaussian::GaussianRows<'a, Self>,
     mean_of_terms::MeanOfTerms<'a, Self, elementwise::BinaryCrossEntropy>,
     mean_of_terms::MeanOfTerms<'a, Self, elementwise::WeightedBinaryCrossEntropy<'a, Self>>,
     mean_of_terms::MeanOfTerms<'a, Self, elementwise::Divergence<false>>,
