@@ -9,17 +9,13 @@
 
 use super::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::file::read::{self, READER, Size, Source, format_error};
 use crate::tensor::shape::{self, Times};
-use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What [`read_idx`] refuses to exceed when it decompresses: 1 GiB.
+/// What readers of compressed files refuse to exceed when they decompress: 1 GiB.
 pub const DEFAULT_DECOMPRESSED_LIMIT: u64 = 1 << 30;
-
-/// The first piece that is read of a stream of unknown length.
-const FIRST_PIECE: usize = 1 << 16;
 
 /// The contents of an IDX file of unsigned bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,24 +58,44 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray> {
 /// As [`read_idx`].
 pub fn read_idx_with_limit(path: impl AsRef<Path>, limit: u64) -> Result<IdxArray> {
     let path = path.as_ref();
-    let failed = |source| Error::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let (file, size) = read::open(path)?;
+    known_by_contents(path, file, size, limit)
+}
+
+/// As [`read_idx_with_limit`], from anything that brings bytes, to its end. As its length is unknown, up to twice the
+/// size of the contents is in use.
+///
+/// ```
+/// let bytes: &[u8] = &[0, 0, 8, 1, 0, 0, 0, 3, 10, 11, 12];
+/// let array = gemmule::data::read_idx_from(bytes, 1 << 20)?;
+/// assert_eq!((array.shape, array.bytes), (vec![3], vec![10, 11, 12]));
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`read_idx`]; the file's name is `(reader)`.
+pub fn read_idx_from(reader: impl Read, limit: u64) -> Result<IdxArray> {
+    known_by_contents(Path::new(READER), reader, Size::Unknown, limit)
+}
+
+fn known_by_contents(path: &Path, mut reader: impl Read, size: Size, limit: u64) -> Result<IdxArray> {
     let mut first = Vec::with_capacity(2);
-    (&mut file).take(2).read_to_end(&mut first).map_err(failed)?;
-    if first == [0x1f, 0x8b] {
-        return read_gzip(path, first.chain(file), limit);
-    }
-    // The length of a pipe or a device says nothing.
-    let size = if metadata.is_file() { Size::File(metadata.len()) } else { Size::Unknown };
-    Reader { path, format: "IDX", reader: first.chain(file) }.read(size)
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    reader.by_ref().take(2).read_to_end(&mut first).map_err(failed)?;
+    let gzip = first == [0x1f, 0x8b];
+    let reader = first.chain(reader);
+    if gzip { read_gzip(path, reader, limit) } else { contents(source(path, "IDX", reader), size) }
+}
+
+fn source<'a, R>(path: &'a Path, format: &'static str, reader: R) -> Source<'a, R> {
+    Source { operation: "read_idx", path, format, compressed: format == "gzip", reader }
 }
 
 #[cfg(feature = "gzip")]
 fn read_gzip(path: &Path, compressed: impl Read, limit: u64) -> Result<IdxArray> {
     // A file may have several members, one after the other.
     let reader = flate2::read::MultiGzDecoder::new(compressed);
-    Reader { path, format: "gzip", reader }.read(Size::Limit(limit))
+    contents(source(path, "gzip", reader), Size::Limit(limit))
 }
 
 #[cfg(not(feature = "gzip"))]
@@ -88,132 +104,60 @@ fn read_gzip(path: &Path, _: impl Read, _: u64) -> Result<IdxArray> {
     Err(format_error(path, "IDX", "the file", expected, "gzip"))
 }
 
-/// What is known of the number of bytes in a stream.
-#[derive(Clone, Copy)]
-enum Size {
-    File(u64),
-    Limit(u64),
-    Unknown,
+fn contents(mut source: Source<impl Read>, size: Size) -> Result<IdxArray> {
+    let shape = header(&mut source)?;
+    let Ok(len) = shape::elements("read_idx", &shape) else {
+        return Err(source.error("the dimensions", "a product that fits in memory", Times(&shape)));
+    };
+    let whole = 4 + 4 * shape.len() as u64 + len as u64;
+    let claim = format_args!("{whole} bytes (header and {})", Times(&shape)).to_string();
+    match size {
+        Size::File(actual) if actual != whole => {
+            return Err(source.error("the size of the file", claim, format_args!("{actual} bytes")));
+        }
+        Size::Limit(limit) if limit < whole => {
+            let limit = format_args!("at most {limit} bytes (the limit)").to_string();
+            return Err(source.error("the decompressed size", limit, claim));
+        }
+        _ => {}
+    }
+    let bytes = source.bytes(len, size, &claim)?;
+    source.end(&claim)?;
+    Ok(IdxArray { shape, bytes })
 }
 
-struct Reader<'a, R> {
-    path: &'a Path,
-    /// Whose fault an unreadable stream is.
-    format: &'static str,
-    reader: R,
-}
-
-impl<R: Read> Reader<'_, R> {
-    fn read(mut self, size: Size) -> Result<IdxArray> {
-        let shape = self.header()?;
-        let Ok(len) = shape::elements("read_idx", &shape) else {
-            return Err(self.error("the dimensions", "a product that fits in memory", Times(&shape)));
+fn header(source: &mut Source<impl Read>) -> Result<Vec<usize>> {
+    let mut magic = Vec::with_capacity(4);
+    if source.append(4, &mut magic)? != 4 {
+        return Err(source.error("the header", "4 bytes", format_args!("{} bytes", magic.len())));
+    }
+    if magic[..2] != [0, 0] {
+        let got = format_args!("{:02x} {:02x}", magic[0], magic[1]).to_string();
+        return Err(source.error("the first two bytes", "00 00", got));
+    }
+    if magic[2] != 8 {
+        let name = match magic[2] {
+            0x09 => "i8",
+            0x0b => "i16",
+            0x0c => "i32",
+            0x0d => "f32",
+            0x0e => "f64",
+            _ => "unknown",
         };
-        let whole = 4 + 4 * shape.len() as u64 + len as u64;
-        let claim = format_args!("{whole} bytes (header and {})", Times(&shape)).to_string();
-        match size {
-            Size::File(actual) if actual != whole => {
-                return Err(self.error("the size of the file", claim, format_args!("{actual} bytes")));
-            }
-            Size::Limit(limit) if limit < whole => {
-                let limit = format_args!("at most {limit} bytes (the limit)").to_string();
-                return Err(self.error("the decompressed size", limit, claim));
-            }
-            _ => {}
-        }
-        // The bytes of a file are there; a stream has to bring them first.
-        let first = if matches!(size, Size::File(_)) { len } else { len.min(FIRST_PIECE) };
-        let bytes = self.bytes(len, first, &claim)?;
-        let mut after = Vec::new();
-        if self.append(1, &mut after)? != 0 {
-            return Err(self.error("the end", claim, "more"));
-        }
-        Ok(IdxArray { shape, bytes })
+        let got = format_args!("0x{:02x} ({name})", magic[2]).to_string();
+        return Err(source.error("the type of the elements", "0x08 (u8), the only one that is read", got));
     }
-
-    fn header(&mut self) -> Result<Vec<usize>> {
-        let mut magic = Vec::with_capacity(4);
-        if self.append(4, &mut magic)? != 4 {
-            return Err(self.error("the header", "4 bytes", format_args!("{} bytes", magic.len())));
-        }
-        if magic[..2] != [0, 0] {
-            let got = format_args!("{:02x} {:02x}", magic[0], magic[1]).to_string();
-            return Err(self.error("the first two bytes", "00 00", got));
-        }
-        if magic[2] != 8 {
-            let name = match magic[2] {
-                0x09 => "i8",
-                0x0b => "i16",
-                0x0c => "i32",
-                0x0d => "f32",
-                0x0e => "f64",
-                _ => "unknown",
-            };
-            let got = format_args!("0x{:02x} ({name})", magic[2]).to_string();
-            return Err(self.error("the type of the elements", "0x08 (u8), the only one that is read", got));
-        }
-        let dimensions = usize::from(magic[3]);
-        if dimensions == 0 {
-            return Err(self.error("the number of dimensions", "at least 1", 0));
-        }
-        let mut words = Vec::with_capacity(4 * dimensions);
-        if self.append(4 * dimensions, &mut words)? != 4 * dimensions {
-            let expected = format_args!("{dimensions} dimensions").to_string();
-            return Err(self.error("the header", expected, format_args!("{} bytes for them", words.len())));
-        }
-        let (words, _) = words.as_chunks::<4>();
-        Ok(words.iter().map(|&word| u32::from_be_bytes(word) as usize).collect())
+    let dimensions = usize::from(magic[3]);
+    if dimensions == 0 {
+        return Err(source.error("the number of dimensions", "at least 1", 0));
     }
-
-    /// `len` bytes, `first` at once, then twice as many as there are each time.
-    fn bytes(&mut self, len: usize, first: usize, claim: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        while bytes.len() < len {
-            let wanted = if bytes.is_empty() { first } else { bytes.len() }.min(len - bytes.len());
-            bytes
-                .try_reserve_exact(wanted)
-                .map_err(|_| Error::OutOfMemory { what: "read_idx", bytes: bytes.len() + wanted })?;
-            if self.append(wanted, &mut bytes)? != wanted {
-                let got = format_args!("{} bytes after the header", bytes.len()).to_string();
-                return Err(self.error("the end", claim, got));
-            }
-        }
-        Ok(bytes)
+    let mut words = Vec::with_capacity(4 * dimensions);
+    if source.append(4 * dimensions, &mut words)? != 4 * dimensions {
+        let expected = format_args!("{dimensions} dimensions").to_string();
+        return Err(source.error("the header", expected, format_args!("{} bytes for them", words.len())));
     }
-
-    /// Appends `count` bytes, fewer at the end of the stream; says how many.
-    fn append(&mut self, count: usize, bytes: &mut Vec<u8>) -> Result<usize> {
-        self.reader.by_ref().take(count as u64).read_to_end(bytes).map_err(|source| {
-            use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-            match source.kind() {
-                // So the decompressor says that its input is damaged; all else is the system's.
-                InvalidData | InvalidInput | UnexpectedEof if self.format == "gzip" => {
-                    self.error("the compressed data", "a whole and undamaged stream", source)
-                }
-                _ => Error::Io { path: self.path.to_owned(), source },
-            }
-        })
-    }
-
-    fn error(&self, what: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Error {
-        format_error(self.path, self.format, what, expected, got)
-    }
-}
-
-fn format_error(
-    path: &Path,
-    format: &'static str,
-    what: impl Into<String>,
-    expected: impl fmt::Display,
-    got: impl fmt::Display,
-) -> Error {
-    Error::Format {
-        path: path.to_owned(),
-        format,
-        what: what.into(),
-        expected: expected.to_string(),
-        got: got.to_string(),
-    }
+    let (words, _) = words.as_chunks::<4>();
+    Ok(words.iter().map(|&word| u32::from_be_bytes(word) as usize).collect())
 }
 
 /// Reads samples and their labels from two IDX files.

@@ -31,7 +31,10 @@ mod split;
 
 pub use batches::Batches;
 pub use dataset::Dataset;
-pub use idx::{DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_with_limit};
+pub use idx::{
+    DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_from,
+    read_idx_with_limit,
+};
 pub use split::{random_split, split_indices, train_test_split};
 
 use crate::error::{Error, Result};
