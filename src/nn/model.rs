@@ -188,6 +188,14 @@ impl<T: Element> Model<T> {
         self.optimizers.group_rate(group)
     }
 
+    /// Sets the momentum, or beta1, of all groups that were compiled with one, or puts it back.
+    ///
+    /// # Errors
+    /// [`Error::State`] if there is no such group; [`Error::Argument`] if it is out of its range.
+    pub(crate) fn set_momentum(&mut self, value: Option<f64>) -> Result<()> {
+        self.optimizers.set_momentum(value)
+    }
+
     /// Looks at every gradient before each update, so that a gradient that is NaN or infinite changes nothing. Off by
     /// default: then it is found during the update, and the model refuses further steps until weights are loaded. An
     /// update that itself leaves such a parameter, under a learning rate that is far too large, does so in any case.

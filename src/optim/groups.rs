@@ -16,7 +16,7 @@ impl Groups {
     /// One more group. Returns its number.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if an option is out of its range.
+    /// [`Error::Argument`] if an option is out of its range.
     pub(crate) fn add(&mut self, optimizer: Optimizer) -> Result<usize> {
         optimizer.update(1)?;
         // As it would have been given beside group 0, whose step size may have changed since.
@@ -39,7 +39,7 @@ impl Groups {
     /// Sets the step size of group 0; those of the others keep their ratio to it, unless it was given as 0.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if one is negative, NaN or infinite then: nothing is changed.
+    /// [`Error::Argument`] if one is negative, NaN or infinite then: nothing is changed.
     pub(crate) fn set_learning_rate(&mut self, value: f64) -> Result<()> {
         let mut now = self.now.clone();
         let first = self.given.first().map_or(0.0, Optimizer::learning_rate);
@@ -63,7 +63,7 @@ impl Groups {
     /// Sets the step size of a group after the first, and with it its ratio.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if it is negative, NaN or infinite: nothing is changed.
+    /// [`Error::Argument`] if it is negative, NaN or infinite: nothing is changed.
     pub(crate) fn set_group_rate(&mut self, group: usize, value: f64) -> Result<()> {
         let mut changed = self.now[group];
         changed.set_learning_rate(value);
@@ -75,10 +75,33 @@ impl Groups {
         Ok(())
     }
 
+    /// Sets the momentum, or beta1, of the groups that were given one; `None` puts all back to what they were given.
+    ///
+    /// # Errors
+    /// [`Error::State`] if no group was given one; [`Error::Argument`] if it is out of its range: nothing is changed then.
+    pub(crate) fn set_momentum(&mut self, value: Option<f64>) -> Result<()> {
+        let mut changed = self.now.clone();
+        let mut any = value.is_none();
+        for (given, now) in self.given.iter().zip(&mut changed) {
+            if let Some(own) = given.momentum() {
+                now.set_momentum(value.unwrap_or(own));
+                now.update(1)?;
+                any = true;
+            }
+        }
+        if !any {
+            let what = "the optimiser was made without momentum: give it one, or let the schedule set none \
+                        (cycle_momentum: false)";
+            return Err(Error::State { operation: "set_momentum", what });
+        }
+        self.now = changed;
+        Ok(())
+    }
+
     /// What the optimiser of a group does in step `number`.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if an option is out of its range.
+    /// [`Error::Argument`] if an option is out of its range.
     pub(crate) fn update(&self, group: usize, number: u64) -> Result<AnyStep> {
         self.now[group].update(number)
     }

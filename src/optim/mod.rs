@@ -22,6 +22,7 @@ pub use crate::kernel::update::{
 };
 
 mod groups;
+pub mod schedule;
 
 pub(crate) use groups::Groups;
 
@@ -143,6 +144,37 @@ impl Optimizer {
             Self::NAdam(options) => options.learning_rate = value,
             Self::RAdam(options) => options.learning_rate = value,
             Self::Lion(options) => options.learning_rate = value,
+        }
+    }
+
+    /// How much of the last steps is kept: the momentum, or beta1; `None` if the optimiser was made without.
+    pub(crate) fn momentum(&self) -> Option<f64> {
+        match self {
+            Self::Sgd(Sgd { momentum, .. }) | Self::RmsProp(RmsProp { momentum, .. }) => {
+                (*momentum != 0.0).then_some(*momentum)
+            }
+            Self::Adam(options) => Some(options.beta1),
+            Self::AdamW(options) => Some(options.beta1),
+            Self::Adamax(options) => Some(options.beta1),
+            Self::NAdam(options) => Some(options.beta1),
+            Self::RAdam(options) => Some(options.beta1),
+            Self::Lion(options) => Some(options.beta1),
+            Self::Adagrad(_) | Self::Adadelta(_) => None,
+        }
+    }
+
+    /// Sets what [`momentum`](Self::momentum) says; an optimiser that was made without stays so.
+    pub(crate) fn set_momentum(&mut self, value: f64) {
+        match self {
+            Self::Sgd(options) => options.momentum = value,
+            Self::RmsProp(options) => options.momentum = value,
+            Self::Adam(options) => options.beta1 = value,
+            Self::AdamW(options) => options.beta1 = value,
+            Self::Adamax(options) => options.beta1 = value,
+            Self::NAdam(options) => options.beta1 = value,
+            Self::RAdam(options) => options.beta1 = value,
+            Self::Lion(options) => options.beta1 = value,
+            Self::Adagrad(_) | Self::Adadelta(_) => {}
         }
     }
 
