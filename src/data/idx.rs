@@ -88,7 +88,7 @@ fn known_by_contents(path: &Path, mut reader: impl Read, size: Size, limit: u64)
 }
 
 fn source<'a, R>(path: &'a Path, format: &'static str, reader: R) -> Source<'a, R> {
-    Source { operation: "read_idx", path, format, compressed: format == "gzip", reader }
+    Source { operation: "read_idx", path, format, part: "", compressed: format == "gzip", reader }
 }
 
 #[cfg(feature = "gzip")]

@@ -27,6 +27,9 @@
 mod batches;
 mod dataset;
 mod idx;
+mod npy;
+#[cfg(feature = "npz")]
+mod npz;
 mod split;
 
 pub use batches::Batches;
@@ -35,6 +38,9 @@ pub use idx::{
     DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_from,
     read_idx_with_limit,
 };
+pub use npy::{NpyArray, NpyData, NpyView, load_npy, read_npy, read_npy_from, write_npy, write_npy_to};
+#[cfg(feature = "npz")]
+pub use npz::{Npz, load_npz, read_npz, write_npz, write_npz_compressed, write_npz_to};
 pub use split::{random_split, split_indices, train_test_split};
 
 use crate::error::{Error, Result};

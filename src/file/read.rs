@@ -41,6 +41,8 @@ pub(crate) struct Source<'a, R> {
     pub operation: &'static str,
     pub path: &'a Path,
     pub format: &'static str,
+    /// Which part of the file the stream is; empty for the whole.
+    pub part: &'a str,
     /// The reader decompresses: what it cannot read is the file's fault, not the system's.
     pub compressed: bool,
     pub reader: R,
@@ -127,6 +129,8 @@ impl<R: Read> Source<'_, R> {
         expected: impl fmt::Display,
         got: impl fmt::Display,
     ) -> Error {
+        let what = what.into();
+        let what = if self.part.is_empty() { what } else { format!("{}: {what}", self.part) };
         format_error(self.path, self.format, what, expected, got)
     }
 }
