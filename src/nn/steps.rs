@@ -341,6 +341,11 @@ impl<T: Element> Model<T> {
         Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
     }
 
+    /// The outputs of the last run, row by row: of a step those before its update, logits where the loss takes logits.
+    pub(crate) fn last_outputs(&self) -> &[T] {
+        self.engine.output()
+    }
+
     /// The outputs for the samples `indices`, row by row; valid until the next call.
     pub(crate) fn outputs_in(
         &mut self,

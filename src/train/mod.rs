@@ -2,9 +2,10 @@
 
 mod callback;
 mod checkpoint;
+mod evaluate;
 mod fit;
 mod history;
-mod metrics;
+pub mod metrics;
 mod monitor;
 mod predict;
 mod run;

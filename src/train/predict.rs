@@ -1,16 +1,16 @@
 //! What a model says of samples: evaluate, predict, probabilities, classes.
 
 use crate::data::Batches;
-use crate::engine::{BatchSource, Loss, TargetKind};
+use crate::engine::{BatchSource, Loss};
 use crate::error::{Error, Result};
 use crate::kernel::activation::{self, Activation};
 use crate::kernel::{Element, reduce, softmax};
 use crate::nn::Model;
-use crate::parallel::{self, Team};
+use crate::parallel;
 use crate::tensor::Tensor;
 
 /// Samples that are run at once where nothing is learnt: enough to fill the threads, few enough to stay in the caches.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// How good a model is on some samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,28 +22,6 @@ pub struct Evaluation {
     pub accuracy: Option<f64>,
 }
 
-/// The loss and accuracy of `model` on all samples of `source`, as part of `team`.
-pub(super) fn evaluate_in<T: Element>(
-    model: &mut Model<T>,
-    team: &Team<'_>,
-    source: &dyn BatchSource<T>,
-) -> Result<Evaluation> {
-    // Asked once: a source that changes its mind gets an error, not a panic.
-    let len = source.len();
-    if len == 0 {
-        return Err(Error::data("evaluate", "data set", "at least one sample", 0));
-    }
-    let classes = matches!(source.target_kind(), Some(TargetKind::Classes(_)));
-    let (mut sum, mut correct) = (0.0, 0);
-    for batch in Batches::new(len, BATCH, None)?.iter() {
-        let score = model.score_in(team, source, batch, classes)?;
-        sum += score.loss.to_f64() * batch.len() as f64;
-        correct += score.correct;
-    }
-    let samples = len as f64;
-    Ok(Evaluation { loss: sum / samples, accuracy: classes.then_some(correct as f64 / samples) })
-}
-
 impl<T: Element> Model<T> {
     /// The mean loss and, for class targets, the accuracy on all samples of `source`.
     ///
@@ -51,9 +29,7 @@ impl<T: Element> Model<T> {
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Data`] if `source` is empty or does not fit;
     /// [`Error::NonFinite`] names what is NaN or infinite.
     pub fn evaluate(&mut self, source: &dyn BatchSource<T>) -> Result<Evaluation> {
-        self.compiled("evaluate")?;
-        let width = self.prediction_width(BATCH.min(source.len()));
-        parallel::with_team(width, |team| evaluate_in(self, team, source))
+        self.evaluate_with(source, &mut [])
     }
 
     /// The outputs of the last layer for all samples: `(samples, outputs)`. A sample's output does not depend on

@@ -12,7 +12,7 @@ use super::callback::{Callback, Control, Event, Run};
 use super::checkpoint::{Fingerprint, Moment, snapshot};
 use super::fit::Fit;
 use super::history::{EpochLog, History};
-use super::predict::evaluate_in;
+use super::evaluate::evaluate_in;
 use crate::data::Batches;
 use crate::engine::{BatchSource, TargetKind};
 use crate::error::Result;
@@ -158,7 +158,7 @@ impl<T: Element> Loop<'_, '_, T> {
         let mut validation = None;
         if let Some(source) = self.options.validation {
             self.tell(&Event::ValidationBegin { epoch })?;
-            let result = evaluate_in(self.model, self.team, source);
+            let result = evaluate_in(self.model, self.team, source, &mut []);
             self.tell(&Event::ValidationEnd { epoch })?;
             match result {
                 Ok(found) => validation = Some(found),
