@@ -9,6 +9,7 @@ use crate::engine::BatchSource;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::nn::Model;
+use crate::optim::schedule::Schedule;
 use crate::parallel;
 
 /// Options of [`Model::fit`]: epochs, batches, validation, callbacks.
@@ -21,6 +22,7 @@ pub struct Fit<'a, T: Element> {
     pub(super) shuffle: bool,
     pub(super) seed: u64,
     pub(super) validation: Option<&'a dyn BatchSource<T>>,
+    pub(super) schedule: Option<Box<dyn Schedule + 'a>>,
     pub(super) callbacks: Vec<&'a mut dyn Callback<T>>,
     pub(super) checkpoints: Option<&'a mut Checkpoints>,
     pub(super) resume: Option<Checkpoint>,
@@ -35,6 +37,7 @@ impl<T: Element> Default for Fit<'_, T> {
             shuffle: true,
             seed: 0,
             validation: None,
+            schedule: None,
             callbacks: Vec::new(),
             checkpoints: None,
             resume: None,
@@ -86,6 +89,21 @@ impl<'a, T: Element> Fit<'a, T> {
         Self { validation: Some(source), ..self }
     }
 
+    /// Sets the learning rate of each step (and, for some, the momentum): see [`optim::schedule`](crate::optim::schedule). The
+    /// schedule starts from the rate that the model has when the run begins, and that it has again when the run ends. Groups
+    /// of parameters keep their ratio to group 0.
+    ///
+    /// ```
+    /// use gemmule::optim::schedule::{CosineAnnealingLr, Schedule, Warmup};
+    /// use gemmule::train::Fit;
+    /// let schedule = Warmup::new(2, CosineAnnealingLr::new(8)).by_epoch();
+    /// let options: Fit<'_, f32> = Fit::new().epochs(10).schedule(schedule);
+    /// ```
+    #[must_use]
+    pub fn schedule(self, schedule: impl Schedule + 'a) -> Self {
+        Self { schedule: Some(Box::new(schedule)), ..self }
+    }
+
     /// One more callback; they are called in the order in which they were added.
     #[must_use]
     pub fn callback(mut self, callback: &'a mut dyn Callback<T>) -> Self {
@@ -120,7 +138,8 @@ impl<T: Element> Model<T> {
     /// where the first ended, with the optimiser's state.
     ///
     /// # Errors
-    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] for a batch of 0;
+    /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] for a batch of 0 or an option of the schedule that
+    /// is out of its range;
     /// [`Error::Data`] if `data` or the validation set is empty or does not fit the model or the loss, or the checkpoint to
     /// go on from is of another run (names what differs), before the first step; [`Error::NonFinite`] names layer and step of a
     /// NaN or infinity; [`Error::Poisoned`] after a step that spoilt the parameters; what a callback returns; [`Error::Io`] if
@@ -136,6 +155,7 @@ impl<T: Element> Model<T> {
     pub fn fit(&mut self, data: &dyn BatchSource<T>, mut options: Fit<'_, T>) -> Result<History> {
         self.check_source("fit", data)?;
         options.validation.map_or(Ok(()), |source| self.check_source("fit: validation", source))?;
+        options.check_schedule()?;
         // Refused here, before a thread is started: a batch of 0.
         if options.accumulate == 0 {
             return Err(Error::argument("fit", "accumulate", "at least 1 batch", 0));
@@ -154,11 +174,17 @@ impl<T: Element> Model<T> {
             checkpoints.begin(resume.is_some())?;
         }
         let place = match resume {
-            None => Place::default(),
+            None => Place { base_rate: self.learning_rate().unwrap_or(f64::NAN), ..Place::default() },
             Some(checkpoint) => checkpoint.resume(self, &batches, &mut options, &fingerprints)?,
         };
-        parallel::with_team(width, |team| {
-            Loop { model: self, team, data, batches, options, place, fingerprints }.run()
-        })
+        let base_rate = options.schedule.is_some().then_some(place.base_rate);
+        let result = parallel::with_team(width, |team| {
+            Loop { model: &mut *self, team, data, batches, options, place, fingerprints }.run()
+        });
+        if let Some(base_rate) = base_rate {
+            self.set_learning_rate(base_rate)?;
+            self.set_momentum(None)?;
+        }
+        result
     }
 }

@@ -8,6 +8,7 @@ mod history;
 pub mod metrics;
 mod monitor;
 mod predict;
+mod rates;
 mod run;
 
 pub use callback::{Callback, Control, Event, Run, WithRun};

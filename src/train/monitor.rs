@@ -1,6 +1,7 @@
 //! Which figure tells whether a run gets better.
 
 use super::history::EpochLog;
+use crate::optim::schedule::Mode;
 
 /// A figure of each epoch and which way it gets better: for early stopping, for the best checkpoint.
 ///
@@ -21,8 +22,7 @@ impl Monitor {
     /// smaller it is, others the larger.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
-        let maximize = !["loss", "error", "deviance"].iter().any(|small| name.contains(small));
-        Self { name, maximize }
+        Self { maximize: Mode::Auto.wants_large(&name), name }
     }
 
     /// A figure that is better the smaller it is.
@@ -54,5 +54,12 @@ impl Monitor {
     pub fn is_better(&self, value: f64, best: f64) -> bool {
         let better = if self.maximize { value > best } else { value < best };
         better || (best.is_nan() && !value.is_nan())
+    }
+}
+
+impl From<&str> for Monitor {
+    /// [`Monitor::new`].
+    fn from(name: &str) -> Self {
+        Self::new(name)
     }
 }

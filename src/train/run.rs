@@ -33,6 +33,8 @@ pub(super) struct Place {
     pub correct: usize,
     pub samples: usize,
     pub seconds: f64,
+    /// The step size that the model had when the run began: what a schedule starts from.
+    pub base_rate: f64,
     /// The epochs before.
     pub history: History,
 }
@@ -40,7 +42,8 @@ pub(super) struct Place {
 impl Default for Place {
     fn default() -> Self {
         let history = History::default();
-        Self { epoch: 1, step: 0, loss: 0.0, correct: 0, samples: 0, seconds: 0.0, history }
+        let base_rate = f64::NAN;
+        Self { epoch: 1, step: 0, loss: 0.0, correct: 0, samples: 0, seconds: 0.0, base_rate, history }
     }
 }
 
@@ -94,10 +97,11 @@ impl<T: Element> Loop<'_, '_, T> {
                 stop = true;
                 break;
             };
+            self.observe(&log)?;
             stop |= self.tell(&Event::EpochEnd(&log))?;
             let whole = self.place.step == self.batches.len();
-            let Place { history, .. } = std::mem::take(&mut self.place);
-            self.place = Place { epoch: epoch + 1, history, ..Place::default() };
+            let Place { history, base_rate, .. } = std::mem::take(&mut self.place);
+            self.place = Place { epoch: epoch + 1, history, base_rate, ..Place::default() };
             self.place.history.epochs.push(log.clone());
             // The rest of an epoch that was stopped within is still to come: its checkpoint was written at the step.
             if whole {
@@ -123,13 +127,15 @@ impl<T: Element> Loop<'_, '_, T> {
         let seconds = self.place.seconds;
         let start = Instant::now();
         for index in taken..self.batches.len() {
+            let rates = self.set_rates(index);
             let batch = self.batches.get(index).unwrap_or(&[]);
             if let Some(next) = self.batches.after(index) {
                 self.data.ask_ahead(&context, next);
             }
             let samples = batch.len();
-            let score = match step(self.model, self.team, self.data, batch, self.options.batch_size, classes)
-            {
+            let size = self.options.batch_size;
+            let score = rates.and_then(|()| step(self.model, self.team, self.data, batch, size, classes));
+            let score = match score {
                 Ok(score) => score,
                 Err(error) => {
                     return if self.tell(&Event::Failed(&error))? { Ok(Ended::Failed) } else { Err(error) };

@@ -2,6 +2,7 @@
 
 use super::{Position, Schedule, check_period, check_rate};
 use crate::error::Result;
+use crate::state::State;
 
 /// A schedule whose steps are epochs: see [`Schedule::by_epoch`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,12 +35,12 @@ impl<S: Schedule> Schedule for ByEpoch<S> {
         self.0.observe(base, Self::of(at), value);
     }
 
-    fn state(&self) -> Vec<f64> {
-        self.0.state()
+    fn save(&self) -> State {
+        self.0.save()
     }
 
-    fn set_state(&mut self, state: &[f64]) -> Result<()> {
-        self.0.set_state(state)
+    fn load(&mut self, state: &State) -> Result<()> {
+        self.0.load(state)
     }
 }
 
@@ -107,12 +108,12 @@ impl<S: Schedule> Schedule for Warmup<S> {
         }
     }
 
-    fn state(&self) -> Vec<f64> {
-        self.then.state()
+    fn save(&self) -> State {
+        self.then.save()
     }
 
-    fn set_state(&mut self, state: &[f64]) -> Result<()> {
-        self.then.set_state(state)
+    fn load(&mut self, state: &State) -> Result<()> {
+        self.then.load(state)
     }
 }
 

@@ -23,7 +23,7 @@
 //!
 //! Each is a closed form: the rate at a step follows from the step alone, not from the rate before it, so nothing drifts
 //! and a run that goes on later goes on exactly. (PyTorch's recurrences differ from its own closed forms in the last
-//! digits.) [`ReduceLrOnPlateau`] alone remembers something, which [`Schedule::state`] gives to a checkpoint.
+//! digits.) [`ReduceLrOnPlateau`] alone remembers something, which [`Schedule::save`] gives to a checkpoint.
 //!
 //! PyTorch calls `scheduler.step()` after a step or after an epoch; here t counts steps unless
 //! [`by_epoch`](Schedule::by_epoch) is said:
@@ -58,6 +58,7 @@ pub use plateau::{Mode, PlateauState, ReduceLrOnPlateau, ThresholdMode};
 pub use sequence::SequentialLr;
 
 use crate::error::{Error, Result};
+use crate::state::State;
 
 /// Where a run is: before which step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,17 +141,18 @@ pub trait Schedule {
         let _ = (base, at, value);
     }
 
-    /// What it remembers, for a checkpoint: always as many numbers.
-    fn state(&self) -> Vec<f64> {
-        Vec::new()
+    /// What a checkpoint has to keep of it, if its rates depend on what it observed. Nothing by default.
+    fn save(&self) -> State {
+        State::new()
     }
 
-    /// Takes what [`state`](Self::state) gave.
+    /// Takes over what [`save`](Self::save) kept, before a resumed run begins.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) if it is not the state of such a schedule: nothing is changed then.
-    fn set_state(&mut self, state: &[f64]) -> Result<()> {
-        check_len(state, 0)
+    /// [`Error::Data`](crate::Error::Data) if it is not what this schedule keeps: nothing is changed then.
+    fn load(&mut self, state: &State) -> Result<()> {
+        let _ = state;
+        Ok(())
     }
 
     /// The same schedule with its steps counted in epochs: all steps of an epoch have one rate.
@@ -183,12 +185,12 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
         (**self).observe(base, at, value);
     }
 
-    fn state(&self) -> Vec<f64> {
-        (**self).state()
+    fn save(&self) -> State {
+        (**self).save()
     }
 
-    fn set_state(&mut self, state: &[f64]) -> Result<()> {
-        (**self).set_state(state)
+    fn load(&mut self, state: &State) -> Result<()> {
+        (**self).load(state)
     }
 }
 
@@ -212,14 +214,6 @@ fn check_positive(schedule: &'static str, what: &'static str, value: f64) -> Res
 fn check_period(schedule: &'static str, what: &'static str, value: u64) -> Result<()> {
     if value == 0 {
         return Err(Error::argument(schedule, what, "at least 1", 0));
-    }
-    Ok(())
-}
-
-/// A state has as many numbers as it should.
-fn check_len(state: &[f64], len: usize) -> Result<()> {
-    if state.len() != len {
-        return Err(Error::data("schedule", "saved state", format_args!("{len} numbers"), state.len()));
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! Down when a figure stops to improve.
 
-use super::{Position, Schedule, check_len, check_rate, times};
+use super::{Position, Schedule, check_rate, times};
 use crate::error::{Error, Result};
+use crate::state::State;
 
 /// Which figures are good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
-    /// What the figure's name says: large ones if `acc`, `auc`, `precision`, `recall`, `f1`, `r2`, `kappa`, `matthews` or
-    /// `explained_variance` is in it, else small ones.
+    /// What the name says: small ones if `loss`, `error` or `deviance` is in it, else large ones.
     #[default]
     Auto,
     /// Small ones: a loss, an error.
@@ -18,12 +18,10 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether large values of the figure `monitor` are good.
-    pub(crate) fn wants_large(self, monitor: &str) -> bool {
-        const LARGE: [&str; 9] =
-            ["acc", "auc", "precision", "recall", "f1", "r2", "kappa", "matthews", "explained_variance"];
+    /// Whether large values of the figure called `name` are good.
+    pub(crate) fn wants_large(self, name: &str) -> bool {
         match self {
-            Self::Auto => LARGE.iter().any(|part| monitor.contains(part)),
+            Self::Auto => !["loss", "error", "deviance"].iter().any(|small| name.contains(small)),
             Self::Min => false,
             Self::Max => true,
         }
@@ -178,24 +176,23 @@ impl Schedule for ReduceLrOnPlateau {
         }
     }
 
-    fn state(&self) -> Vec<f64> {
-        let PlateauState { best, num_bad_epochs, cooldown_counter, reductions } = self.seen;
-        let counts = [num_bad_epochs, cooldown_counter, reductions].map(|count| count as f64);
-        [[f64::from(best.is_some()), best.unwrap_or(0.0)].as_slice(), &counts].concat()
+    fn save(&self) -> State {
+        let mut state = State::new();
+        if let Some(best) = self.seen.best {
+            state.set_number("best", best);
+        }
+        state.set_integer("num_bad_epochs", self.seen.num_bad_epochs);
+        state.set_integer("cooldown_counter", self.seen.cooldown_counter);
+        state.set_integer("reductions", self.seen.reductions);
+        state
     }
 
-    fn set_state(&mut self, state: &[f64]) -> Result<()> {
-        check_len(state, 5)?;
-        let is_count = |value: f64| value >= 0.0 && value.fract() == 0.0 && value < 9e15;
-        let [has_best, best, counts @ ..] = state else { return check_len(state, 5) };
-        if let Some(bad) = counts.iter().chain([has_best]).find(|&&value| !is_count(value)) {
-            return Err(Error::data("ReduceLrOnPlateau", "saved state", "counts", bad));
-        }
+    fn load(&mut self, state: &State) -> Result<()> {
         self.seen = PlateauState {
-            best: (*has_best != 0.0).then_some(*best),
-            num_bad_epochs: counts[0] as u64,
-            cooldown_counter: counts[1] as u64,
-            reductions: counts[2] as u64,
+            best: state.contains("best").then(|| state.number("best")).transpose()?,
+            num_bad_epochs: state.integer("num_bad_epochs")?,
+            cooldown_counter: state.integer("cooldown_counter")?,
+            reductions: state.integer("reductions")?,
         };
         Ok(())
     }

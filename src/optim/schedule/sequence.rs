@@ -1,7 +1,8 @@
 //! One schedule after the other.
 
-use super::{Position, Schedule, check_len};
+use super::{Position, Schedule};
 use crate::error::{Error, Result};
+use crate::state::State;
 
 /// One schedule after the other: PyTorch's `SequentialLR`. Each sees the steps since its milestone.
 ///
@@ -83,23 +84,23 @@ impl Schedule for SequentialLr<'_> {
         schedule.observe(base, at.since(*milestone), value);
     }
 
-    fn state(&self) -> Vec<f64> {
-        self.parts.iter().flat_map(|(_, schedule)| schedule.state()).collect()
+    fn save(&self) -> State {
+        let mut state = State::new();
+        for (index, (_, schedule)) in self.parts.iter().enumerate() {
+            state.set_part(&index.to_string(), &schedule.save());
+        }
+        state
     }
 
-    fn set_state(&mut self, state: &[f64]) -> Result<()> {
-        let before: Vec<Vec<f64>> = self.parts.iter().map(|(_, schedule)| schedule.state()).collect();
-        check_len(state, before.iter().map(Vec::len).sum())?;
-        let mut rest = state;
-        for (index, old) in before.iter().enumerate() {
-            let (own, others) = rest.split_at(old.len());
-            if let Err(error) = self.parts[index].1.set_state(own) {
-                for ((_, schedule), old) in self.parts.iter_mut().zip(&before).take(index) {
-                    schedule.set_state(old)?;
+    fn load(&mut self, state: &State) -> Result<()> {
+        let before = self.save();
+        for index in 0..self.parts.len() {
+            if let Err(error) = self.parts[index].1.load(&state.part(&index.to_string())) {
+                for (index, (_, schedule)) in self.parts.iter_mut().enumerate().take(index) {
+                    schedule.load(&before.part(&index.to_string()))?;
                 }
                 return Err(error);
             }
-            rest = others;
         }
         Ok(())
     }

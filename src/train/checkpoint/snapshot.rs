@@ -56,7 +56,7 @@ impl Fingerprint {
 }
 
 /// What a resumed run has to have in common with the one before.
-fn identity<T: Element>(batches: &Batches, options: &Fit<'_, T>) -> [(&'static str, u64); 6] {
+fn identity<T: Element>(batches: &Batches, options: &Fit<'_, T>) -> [(&'static str, u64); 7] {
     [
         ("seed", options.seed),
         ("shuffle", u64::from(options.shuffle)),
@@ -64,6 +64,7 @@ fn identity<T: Element>(batches: &Batches, options: &Fit<'_, T>) -> [(&'static s
         ("accumulate", options.accumulate as u64),
         ("steps of an epoch", batches.len() as u64),
         ("callbacks", options.callbacks.len() as u64),
+        ("schedules", u64::from(options.schedule.is_some())),
     ]
 }
 
@@ -85,6 +86,9 @@ pub(in crate::train) fn snapshot<T: Element>(
         state.set_integers(format!("data/{which}"), print.0.clone());
     }
     state.set_part("place", &place.state());
+    if let Some(schedule) = &options.schedule {
+        state.set_part("schedule", &schedule.save());
+    }
     for (index, callback) in options.callbacks.iter().enumerate() {
         state.set_part(&format!("callback/{index}"), &callback.save());
     }
@@ -128,6 +132,9 @@ impl Checkpoint {
             let got = format!("step {} of epoch {}", place.step, place.epoch);
             return Err(Error::data("resume", "the place", format!("at most {} steps", batches.len()), got));
         }
+        if let Some(schedule) = &mut options.schedule {
+            schedule.load(&self.state.part("schedule"))?;
+        }
         for (index, callback) in options.callbacks.iter_mut().enumerate() {
             callback.load(&self.state.part(&format!("callback/{index}")))?;
         }
@@ -149,6 +156,7 @@ impl Place {
         }
         state.set_number("loss", self.loss);
         state.set_number("seconds", self.seconds);
+        state.set_number("base rate", self.base_rate);
         state.set_integer("epochs", self.history.epochs.len() as u64);
         for (index, log) in self.history.epochs.iter().enumerate() {
             state.set_part(&format!("history/{index}"), &log.state());
@@ -169,6 +177,7 @@ impl Place {
             correct: integer("correct")?,
             samples: integer("samples")?,
             seconds: state.number("seconds")?,
+            base_rate: state.number("base rate")?,
             history,
         })
     }
