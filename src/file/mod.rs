@@ -1,6 +1,12 @@
 //! Files: what everything that reads or writes one shares.
 
+pub(crate) mod crc32;
+pub(crate) mod json;
 pub(crate) mod read;
+pub(crate) mod safetensors;
 pub(crate) mod write;
 #[cfg(feature = "npz")]
 pub(crate) mod zip;
+
+/// What errors name where bytes are in memory, not in a file.
+pub(crate) const MEMORY: &str = "(bytes)";

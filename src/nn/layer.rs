@@ -1,5 +1,7 @@
 //! The layers there are, and the trait that makes one.
 
+use super::registry::init_spec;
+use super::spec::Spec;
 use crate::engine::{Builder, Init, Value};
 use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
@@ -19,6 +21,12 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the builder's methods return.
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value>;
+
+    /// Its kind and options, from which [`Layers`](super::Layers) can make it again: what a model file holds of it. `None`,
+    /// the default, if it cannot be described: a model with such a layer saves its weights alone.
+    fn spec(&self) -> Option<Spec> {
+        None
+    }
 }
 
 /// A dense (fully connected, linear) layer: y = x W^T + b, with W of outputs x inputs as in PyTorch.
@@ -75,6 +83,15 @@ impl Layer for Dense {
         let bias = self.bias.map(|init| builder.vector("bias", self.outputs, fans, init)).transpose()?;
         builder.dense(input, weight, bias)
     }
+
+    fn spec(&self) -> Option<Spec> {
+        let spec = Spec::new("dense").with("inputs", self.inputs).with("outputs", self.outputs);
+        let spec = spec.with("weight_init", init_spec(self.weight)).with("bias", self.bias.is_some());
+        Some(match self.bias {
+            Some(init) => spec.with("bias_init", init_spec(init)),
+            None => spec,
+        })
+    }
 }
 
 /// An activation is a layer: y = f(x), element by element.
@@ -89,6 +106,14 @@ impl Layer for Activation {
 
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.activation(input, *self)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        let spec = Spec::new(self.name());
+        Some(match self.parameter() {
+            Some((name, value, _)) => spec.with(name, value),
+            None => spec,
+        })
     }
 }
 
@@ -110,6 +135,10 @@ impl Layer for Softmax {
 
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.softmax(input)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new("softmax"))
     }
 }
 
@@ -152,5 +181,9 @@ impl Layer for Dropout {
 
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.dropout(input, self.rate)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new("dropout").with("rate", self.rate))
     }
 }

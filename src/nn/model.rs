@@ -1,6 +1,8 @@
 //! A built model: parameters with names, and the steps that use them.
 
 use super::init;
+use super::layer::Layer;
+use super::spec::Spec;
 use crate::context::{Backend, Context};
 use crate::engine::{BatchSource, Engine, Fusion, Graph, Loss, Parameter, TargetKind, Task};
 use crate::environment;
@@ -9,6 +11,7 @@ use crate::kernel::{Element, reduce};
 use crate::optim::{Clip, Groups, Optimizer};
 use crate::rng::{Rng, purpose};
 use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// What a parameter is called and how it is shaped, as in PyTorch: a weight is outputs x inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct ParameterInfo {
 #[derive(Debug)]
 pub struct Model<T: Element> {
     pub(super) engine: Engine<T>,
+    /// What it was built from, for its file.
+    layers: Vec<Arc<dyn Layer>>,
     compiled: Option<Loss>,
     pub(super) optimizers: Groups,
     /// What was accumulated since the last update: batches.
@@ -31,15 +36,14 @@ pub struct Model<T: Element> {
 }
 
 impl<T: Element> Model<T> {
-    pub(crate) fn new(context: Context, graph: Graph, seed: u64) -> Result<Self> {
-        environment::check("build")?;
-        // Its products are pieces of the engine's phases: a choice that nothing would heed is refused.
-        if context.backend() != Backend::Native {
-            let expected = "native: models run products of their own";
-            return Err(Error::argument("build", "backend of the context", expected, context.backend()));
-        }
-        let mut engine = Engine::new(context, graph)?;
-        engine.seed = seed;
+    pub(crate) fn new(
+        context: Context,
+        graph: Graph,
+        layers: Vec<Arc<dyn Layer>>,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut model = Self::zeros(context, graph, layers, seed)?;
+        let engine = &mut model.engine;
         let parameters = engine.graph().parameters.clone();
         let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
@@ -49,9 +53,32 @@ impl<T: Element> Model<T> {
                 let (place, value) = (parameter.name.clone(), values[index].to_f64());
                 return Err(Error::NonFinite { what: "parameter", place, step: 0, index, value });
             }
-            write(&mut engine, index, parameter, &values);
+            write(engine, index, parameter, &values);
         }
-        Ok(Self { engine, compiled: None, optimizers: Groups::default(), accumulated: 0 })
+        Ok(model)
+    }
+
+    /// A model whose parameters are all 0: they are loaded next.
+    pub(super) fn zeros(
+        context: Context,
+        graph: Graph,
+        layers: Vec<Arc<dyn Layer>>,
+        seed: u64,
+    ) -> Result<Self> {
+        environment::check("build")?;
+        // Its products are pieces of the engine's phases: a choice that nothing would heed is refused.
+        if context.backend() != Backend::Native {
+            let expected = "native: models run products of their own";
+            return Err(Error::argument("build", "backend of the context", expected, context.backend()));
+        }
+        let mut engine = Engine::new(context, graph)?;
+        engine.seed = seed;
+        Ok(Self { engine, layers, compiled: None, optimizers: Groups::default(), accumulated: 0 })
+    }
+
+    /// What each layer is, as a model file holds it; `None` for one that does not say (see [`Layer::spec`]).
+    pub fn specs(&self) -> Vec<Option<Spec>> {
+        self.layers.iter().map(|layer| layer.spec()).collect()
     }
 
     /// Sets what the model is trained to make small, and how. The optimiser begins anew, with all parameters in one group.
@@ -377,12 +404,12 @@ impl<T: Element> Model<T> {
     }
 }
 
-fn shape(parameter: &Parameter) -> Vec<usize> {
+pub(super) fn shape(parameter: &Parameter) -> Vec<usize> {
     if parameter.transposed { vec![parameter.cols, parameter.rows] } else { vec![parameter.len()] }
 }
 
 /// The index in the flat arrays of each number in the order in which it is shown.
-fn order(parameter: &Parameter) -> impl Iterator<Item = usize> {
+pub(super) fn order(parameter: &Parameter) -> impl Iterator<Item = usize> {
     let (rows, cols) = (parameter.rows, parameter.cols);
     (0..cols).flat_map(move |col| (0..rows).map(move |row| row * cols + col))
 }

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::engine::{Builder, Graph};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use std::sync::Arc;
 
 /// A chain of layers: a description without numbers. [`build`](Self::build) checks every shape once and makes a
 /// [`Model`].
@@ -30,7 +31,7 @@ use crate::kernel::Element;
 /// ```
 #[derive(Debug, Default)]
 pub struct Sequential {
-    layers: Vec<Box<dyn Layer>>,
+    layers: Vec<Arc<dyn Layer>>,
 }
 
 impl Sequential {
@@ -42,7 +43,7 @@ impl Sequential {
     /// The chain with one more layer at its end.
     #[must_use]
     pub fn with(mut self, layer: impl Layer + 'static) -> Self {
-        self.layers.push(Box::new(layer));
+        self.layers.push(Arc::new(layer));
         self
     }
 
@@ -62,10 +63,15 @@ impl Sequential {
     /// As [`build`](Self::build); [`Error::Argument`] if the context has another backend than
     /// [`Backend::Native`](crate::Backend).
     pub fn build_with<T: Element>(&self, context: Context, seed: u64) -> Result<Model<T>> {
-        Model::new(context, self.lower()?, seed)
+        Model::new(context, self.lower()?, self.layers.clone(), seed)
     }
 
-    fn lower(&self) -> Result<Graph> {
+    /// The layers, which a model keeps for its file.
+    pub(super) fn layers(&self) -> &[Arc<dyn Layer>] {
+        &self.layers
+    }
+
+    pub(super) fn lower(&self) -> Result<Graph> {
         // Layers before the first that knows its inputs leave their number as it is.
         let inputs = self.layers.iter().find_map(|layer| layer.inputs()).ok_or(Error::State {
             operation: "build",

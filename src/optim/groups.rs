@@ -75,27 +75,9 @@ impl Groups {
         Ok(())
     }
 
-    /// Sets the momentum, or beta1, of the groups that were given one; `None` puts all back to what they were given.
-    ///
-    /// # Errors
-    /// [`Error::State`] if no group was given one; [`Error::Argument`] if it is out of its range: nothing is changed then.
-    pub(crate) fn set_momentum(&mut self, value: Option<f64>) -> Result<()> {
-        let mut changed = self.now.clone();
-        let mut any = value.is_none();
-        for (given, now) in self.given.iter().zip(&mut changed) {
-            if let Some(own) = given.momentum() {
-                now.set_momentum(value.unwrap_or(own));
-                now.update(1)?;
-                any = true;
-            }
-        }
-        if !any {
-            let what = "the optimiser was made without momentum: give it one, or let the schedule set none \
-                        (cycle_momentum: false)";
-            return Err(Error::State { operation: "set_momentum", what });
-        }
-        self.now = changed;
-        Ok(())
+    /// The optimisers of all groups as they are now.
+    pub(crate) fn all(&self) -> &[Optimizer] {
+        &self.now
     }
 
     /// What the optimiser of a group does in step `number`.

@@ -160,7 +160,7 @@ impl Activation {
     }
 
     /// The parameter's name, value and smallest value, if there is one.
-    const fn parameter(self) -> Option<(&'static str, f64, f64)> {
+    pub(crate) const fn parameter(self) -> Option<(&'static str, f64, f64)> {
         match self {
             Self::LeakyRelu { slope } => Some(("slope", slope, 0.0)),
             Self::Elu { alpha } => Some(("alpha", alpha, 0.0)),
@@ -171,7 +171,7 @@ impl Activation {
     }
 
     /// The same with another parameter, if it has one.
-    const fn with_parameter(self, value: f64) -> Option<Self> {
+    pub(crate) const fn with_parameter(self, value: f64) -> Option<Self> {
         match self {
             Self::LeakyRelu { .. } => Some(Self::LeakyRelu { slope: value }),
             Self::Elu { .. } => Some(Self::Elu { alpha: value }),
