@@ -25,6 +25,8 @@
 //! ```
 
 mod batches;
+#[cfg(feature = "csv")]
+mod csv;
 mod dataset;
 mod idx;
 mod npy;
@@ -33,6 +35,8 @@ mod npz;
 mod split;
 
 pub use batches::Batches;
+#[cfg(feature = "csv")]
+pub use csv::{Column, Csv, CsvTable, Missing};
 pub use dataset::Dataset;
 pub use idx::{
     DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_from,

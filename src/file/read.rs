@@ -157,3 +157,28 @@ pub(crate) fn format_error(
         got: got.to_string(),
     }
 }
+
+/// How much memory a reader may still take, where what is read grows beyond the bytes of the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub limit: u64,
+    left: u64,
+}
+
+impl Budget {
+    /// Twice the size of the file and 1 MiB less what buffers of a fixed size take, or `limit` if that is more.
+    pub fn new(size: Size, limit: u64) -> Self {
+        const BESIDE_BUFFERS: u64 = 3 << 18;
+        let twice = if let Size::File(len) = size { len.saturating_mul(2) } else { 0 };
+        let limit = limit.max(twice.saturating_add(BESIDE_BUFFERS));
+        Self { limit, left: limit }
+    }
+
+    /// Takes `bytes` of it for good; false if there are fewer.
+    #[must_use]
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes as u64);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
