@@ -24,27 +24,23 @@
 //! # Ok::<(), gemmule::Error>(())
 //! ```
 
+mod augment;
 mod batches;
 #[cfg(feature = "csv")]
 mod csv;
 mod dataset;
 mod idx;
-mod npy;
-#[cfg(feature = "npz")]
-mod npz;
+mod prefetch;
 mod split;
 
+pub use crate::kernel::affine::{ImageShape, Interpolation, PaddingMode};
+pub use augment::{Amount, Augment, RandomErasing};
 pub use batches::Batches;
 #[cfg(feature = "csv")]
 pub use csv::{Column, Csv, CsvTable, Missing};
 pub use dataset::Dataset;
-pub use idx::{
-    DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_from,
-    read_idx_with_limit,
-};
-pub use npy::{NpyArray, NpyData, NpyView, load_npy, read_npy, read_npy_from, write_npy, write_npy_to};
-#[cfg(feature = "npz")]
-pub use npz::{Npz, load_npz, read_npz, write_npz, write_npz_compressed, write_npz_to};
+pub use idx::{DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_with_limit};
+pub use prefetch::Prefetch;
 pub use split::{random_split, split_indices, train_test_split};
 
 use crate::error::{Error, Result};

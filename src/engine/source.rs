@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::kernel::Element;
+use std::sync::Arc;
 
 /// What a batch's targets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub trait BatchSource<T: Element>: Sync {
 
     /// What the targets are; `None` if the set has none.
     fn target_kind(&self) -> Option<TargetKind>;
+
+    /// An epoch of a run begins, counted from 1: for a source whose samples change from epoch to epoch. Called before the
+    /// first batch of the epoch is asked for, and again where a run is resumed. Does nothing unless it is written.
+    fn begin_epoch(&self, epoch: u64) {
+        let _ = epoch;
+    }
 
     /// Writes the features of the samples `indices` to `out`, row by row: `(indices.len(), features)`.
     ///
@@ -61,4 +68,53 @@ pub trait BatchSource<T: Element>: Sync {
     /// # Panics
     /// May panic if an index is out of range or `out` has another length.
     fn gather_values(&self, context: &Context, indices: &[usize], out: &mut [T]);
+}
+
+/// What points to a source is one.
+macro_rules! forward {
+    ($(($pointer:ty, $($bound:tt)*),)*) => {$(
+        impl<T: Element, S: BatchSource<T> + ?Sized $($bound)*> BatchSource<T> for $pointer {
+            fn len(&self) -> usize {
+                (**self).len()
+            }
+
+            fn is_empty(&self) -> bool {
+                (**self).is_empty()
+            }
+
+            fn features(&self) -> usize {
+                (**self).features()
+            }
+
+            fn target_kind(&self) -> Option<TargetKind> {
+                (**self).target_kind()
+            }
+
+            fn begin_epoch(&self, epoch: u64) {
+                (**self).begin_epoch(epoch);
+            }
+
+            fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]) {
+                (**self).gather_features(context, indices, out);
+            }
+
+            fn ask_ahead(&self, context: &Context, indices: &[usize]) {
+                (**self).ask_ahead(context, indices);
+            }
+
+            fn gather_classes(&self, indices: &[usize], out: &mut [u32]) {
+                (**self).gather_classes(indices, out);
+            }
+
+            fn gather_values(&self, context: &Context, indices: &[usize], out: &mut [T]) {
+                (**self).gather_values(context, indices, out);
+            }
+        }
+    )*};
+}
+
+forward! {
+    (&S,),
+    (Box<S>,),
+    (Arc<S>, + Send),
 }

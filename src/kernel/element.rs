@@ -1,7 +1,7 @@
 //! The two floats that everything is generic over.
 
 use super::math::Elementary;
-use super::{activation, ahead, convert, gemm, loss, math, multiply, reduce, softmax, update};
+use super::{activation, affine, ahead, blend, convert, gemm, loss, math, multiply, reduce, softmax, update};
 use crate::simd::Scalar;
 use std::fmt;
 
@@ -57,8 +57,8 @@ pub enum Floats<'a> {
 
 mod sealed {
     use super::{
-        Elementary, Floats, Scalar, activation, ahead, convert, gemm, loss, math, multiply, reduce, softmax,
-        update,
+        Elementary, Floats, Scalar, activation, affine, ahead, blend, convert, gemm, loss, math, multiply,
+        reduce, softmax, update,
     };
     use crate::rng;
 
@@ -69,7 +69,9 @@ mod sealed {
         + Elementary
         + activation::Formulas
         + activation::Kernels
+        + affine::Kernels
         + ahead::Kernels
+        + blend::Kernels
         + convert::Kernels
         + gemm::backend::Libraries
         + gemm::driver::Kernels

@@ -6,7 +6,9 @@
 
 mod accuracy;
 pub mod activation;
+pub(crate) mod affine;
 pub(crate) mod ahead;
+pub(crate) mod blend;
 pub(crate) mod compiled;
 pub mod convert;
 mod element;
