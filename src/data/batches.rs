@@ -1,8 +1,8 @@
 //! The order in which an epoch goes through a data set.
 
 use super::indices;
+use super::sampler::{self, Sampler};
 use crate::error::{Error, Result};
-use crate::rng::{Rng, purpose};
 
 /// An epoch's mini-batches: slices of sample indices.
 ///
@@ -52,6 +52,48 @@ impl Batches {
         Ok(batches)
     }
 
+    /// Batches of `batch` out of `len` samples, in the order that `sampler` gives epoch `epoch`. The last one is smaller
+    /// where they do not come out even.
+    ///
+    /// ```
+    /// use gemmule::data::{Batches, WeightedRandomSampler};
+    ///
+    /// // The last of three samples ten times as often as the others.
+    /// let sampler = WeightedRandomSampler::new(&[1.0, 1.0, 10.0], 100, true, 42)?;
+    /// let batches = Batches::from_sampler(&sampler, 3, 32, 1)?;
+    /// assert_eq!(batches.len(), 4);
+    /// assert!(batches.iter().flatten().filter(|&&sample| sample == 2).count() > 50);
+    /// # Ok::<(), gemmule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `batch` is 0; [`Error::Data`] if the sampler draws no sample, or one that is not below
+    /// `len`; [`Error::OutOfMemory`]; those of the sampler.
+    pub fn from_sampler(sampler: &dyn Sampler, len: usize, batch: usize, epoch: u64) -> Result<Self> {
+        let mut batches = Self::new(sampler.len(), batch, None)?;
+        batches.resample(sampler, len, epoch)?;
+        Ok(batches)
+    }
+
+    /// Another epoch, as [`from_sampler`](Self::from_sampler) would order it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the sampler draws a sample that is not below `len`, or another number of samples than before;
+    /// those of the sampler.
+    pub fn resample(&mut self, sampler: &dyn Sampler, len: usize, epoch: u64) -> Result<()> {
+        let operation = "Batches::resample";
+        if sampler.len() != self.order.len() {
+            let expected = format!("{} samples, as before", self.order.len());
+            return Err(Error::data(operation, "the sampler's epoch", expected, sampler.len()));
+        }
+        sampler.order(epoch, &mut self.order)?;
+        if let Some((at, sample)) = self.order.iter().enumerate().find(|&(_, &sample)| sample >= len) {
+            let expected = format!("a sample below {len}");
+            return Err(Error::data(operation, format!("draw {at} of the sampler"), expected, sample));
+        }
+        Ok(())
+    }
+
     /// Without the last batch if it is smaller than the others. There may be none left.
     #[must_use]
     pub fn drop_last(mut self) -> Self {
@@ -65,7 +107,7 @@ impl Batches {
             *index = i;
         }
         if let Some((seed, epoch)) = shuffle {
-            Rng::new(seed).stream(purpose::SHUFFLE).stream(epoch).shuffle(&mut self.order);
+            sampler::shuffle(seed, epoch, &mut self.order);
         }
     }
 

@@ -26,12 +26,15 @@
 
 mod augment;
 mod batches;
-#[cfg(feature = "csv")]
-mod csv;
+mod classes;
 mod dataset;
+mod folds;
 mod idx;
-mod prefetch;
+mod imbalance;
+mod sampler;
 mod split;
+mod strata;
+mod transform;
 
 pub use crate::kernel::affine::{ImageShape, Interpolation, PaddingMode};
 pub use augment::{Amount, Augment, RandomErasing};
@@ -39,9 +42,18 @@ pub use batches::Batches;
 #[cfg(feature = "csv")]
 pub use csv::{Column, Csv, CsvTable, Missing};
 pub use dataset::Dataset;
+pub use folds::{
+    Fold, Folds, GroupKFold, GroupShuffleSplit, KFold, RepeatedKFold, RepeatedStratifiedKFold, ShuffleSplit,
+    Splitter, StratifiedKFold, StratifiedShuffleSplit, TimeSeriesSplit,
+};
 pub use idx::{DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_with_limit};
-pub use prefetch::Prefetch;
-pub use split::{random_split, split_indices, train_test_split};
+pub use imbalance::{class_weights, random_oversample, random_undersample, sample_weights};
+pub use sampler::{RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler};
+pub use split::{
+    group_split, group_split_indices, ordered_train_test_split, random_split, split_indices,
+    stratified_split, stratified_split_indices, stratified_train_test_split, train_test_split,
+};
+pub use transform::{MinMax, OneHot, Parts, Standardize, Transform, Transforms, Unknown};
 
 use crate::error::{Error, Result};
 

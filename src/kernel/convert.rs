@@ -3,6 +3,7 @@
 use super::compiled::compiled;
 use super::element::{Element, Floats};
 use super::share::{self, cut};
+use super::stages;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::{Kernel, Simd};
@@ -48,9 +49,7 @@ pub fn bytes_to_floats<T: Element>(
     offset: T,
     out: &mut [T],
 ) -> Result<()> {
-    if out.len() != bytes.len() {
-        return Err(Error::shape("bytes_to_floats", "out", bytes.len(), out.len()));
-    }
+    check_lengths("bytes_to_floats", bytes.len(), out.len())?;
     share::run::<T, _>(context, BytesToFloats { bytes, scale, offset, out });
     Ok(())
 }
@@ -72,12 +71,18 @@ impl<A: Element, B: Element> Kernel for Cast<'_, A, B> {
 /// # Errors
 /// [`Error::Shape`] if the lengths differ.
 pub fn cast<A: Element, B: Element>(context: &Context, input: &[A], out: &mut [B]) -> Result<()> {
-    if out.len() != input.len() {
-        return Err(Error::shape("cast", "out", input.len(), out.len()));
-    }
+    check_lengths("cast", input.len(), out.len())?;
     match A::floats(input) {
         Floats::Single(input) => B::run(context, Cast(input, out)),
         Floats::Double(input) => B::run(context, Cast(input, out)),
+    }
+    Ok(())
+}
+
+/// The result has as many elements as there are to be.
+pub(super) fn check_lengths(operation: &'static str, expected: usize, out: usize) -> Result<()> {
+    if out != expected {
+        return Err(Error::shape(operation, "out", expected, out));
     }
     Ok(())
 }
@@ -86,4 +91,7 @@ compiled! {
     BytesToFloats<'a, Self>,
     Cast<'a, f32, Self>,
     Cast<'a, f64, Self>,
+    stages::Run<'a, u8, Self>,
+    stages::Run<'a, f32, Self>,
+    stages::Run<'a, f64, Self>,
 }

@@ -22,6 +22,7 @@ pub mod reduce;
 pub mod reference;
 pub(crate) mod share;
 pub mod softmax;
+pub(crate) mod stages;
 pub mod update;
 
 pub use accuracy::{ACCURACY, Accuracy};

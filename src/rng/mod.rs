@@ -54,4 +54,10 @@ pub mod purpose {
     pub const SPLIT: u64 = 4;
     /// Augmentation of samples.
     pub const AUGMENT: u64 = 5;
+    /// Folds of a cross-validation.
+    pub const FOLD: u64 = 16;
+    /// Weighted draws of the samples of an epoch.
+    pub const SAMPLER: u64 = 17;
+    /// Over- and under-sampling.
+    pub const RESAMPLE: u64 = 18;
 }

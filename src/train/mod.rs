@@ -2,7 +2,7 @@
 
 mod callback;
 mod checkpoint;
-mod evaluate;
+mod cross_validate;
 mod fit;
 mod history;
 pub mod metrics;
@@ -13,6 +13,7 @@ mod run;
 
 pub use callback::{Callback, Control, Event, Run, WithRun};
 pub use checkpoint::{Checkpoint, Checkpoints, OnError};
+pub use cross_validate::{CrossValidate, CrossValidation, FoldData, FoldScore, Spread, cross_validate};
 pub use fit::Fit;
 pub use history::{EpochLog, History};
 pub use metrics::ConfusionMatrix;
