@@ -30,8 +30,12 @@ mod classes;
 mod dataset;
 mod folds;
 mod idx;
-mod imbalance;
-mod sampler;
+#[cfg(feature = "image")]
+mod images;
+mod npy;
+#[cfg(feature = "npz")]
+mod npz;
+mod safetensors;
 mod split;
 mod strata;
 mod transform;
@@ -46,14 +50,13 @@ pub use folds::{
     Fold, Folds, GroupKFold, GroupShuffleSplit, KFold, RepeatedKFold, RepeatedStratifiedKFold, ShuffleSplit,
     Splitter, StratifiedKFold, StratifiedShuffleSplit, TimeSeriesSplit,
 };
-pub use idx::{DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_with_limit};
-pub use imbalance::{class_weights, random_oversample, random_undersample, sample_weights};
-pub use sampler::{RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler};
-pub use split::{
-    group_split, group_split_indices, ordered_train_test_split, random_split, split_indices,
-    stratified_split, stratified_split_indices, stratified_train_test_split, train_test_split,
-};
-pub use transform::{MinMax, OneHot, Parts, Standardize, Transform, Transforms, Unknown};
+#[cfg(feature = "image")]
+pub use images::{ImageFolder, Images};
+pub use npy::{NpyArray, NpyData, NpyView, load_npy, read_npy, read_npy_from, write_npy, write_npy_to};
+#[cfg(feature = "npz")]
+pub use npz::{Npz, load_npz, read_npz, write_npz, write_npz_compressed, write_npz_to};
+pub use safetensors::{load_safetensors, read_safetensors, read_safetensors_from};
+pub use split::{random_split, split_indices, train_test_split};
 
 use crate::error::{Error, Result};
 

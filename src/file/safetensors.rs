@@ -16,6 +16,7 @@
 
 use super::crc32::Crc32;
 use super::json::{self, Fault, Parser, short};
+use super::read::{self, Size};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::fs::File;
@@ -127,20 +128,18 @@ pub(crate) struct Header {
 }
 
 fn refuse(path: &Path, fault: Fault) -> Error {
-    let Fault { what, expected, got } = fault;
-    Error::Format { path: path.to_owned(), format: FORMAT, what, expected, got }
+    read::format_error(path, FORMAT, fault.what, fault.expected, fault.got)
 }
 
 /// Opens a file; says how many bytes it has.
 pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        return Err(failed(source));
+    match read::open(path)? {
+        (file, Size::File(len)) => Ok((file, len)),
+        _ => {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            Err(Error::Io { path: path.to_owned(), source })
+        }
     }
-    Ok((file, metadata.len()))
 }
 
 /// Reads exactly so many bytes; a file that ends before has changed since it was measured.
@@ -170,9 +169,7 @@ impl Header {
         // Not more than the file has.
         let size = size as usize;
         let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(size)
-            .map_err(|_| Error::OutOfMemory { what: "header of safetensors", bytes: size })?;
+        read::reserve("header of safetensors", &mut bytes, size)?;
         bytes.resize(size, 0);
         fill(source, &mut bytes, path)?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -196,9 +193,9 @@ impl Header {
         parser.end()?;
         let mut entries = Vec::new();
         let mut by_name: Vec<u32> = Vec::new();
-        if super::reserve(&mut entries, count).and_then(|()| super::reserve(&mut by_name, count)).is_err() {
-            return Err(Fault::new("the tensors", "memory for them", count));
-        }
+        let reserved = read::reserve("header of safetensors", &mut entries, count)
+            .and_then(|()| read::reserve("header of safetensors", &mut by_name, count));
+        reserved.map_err(|error| Fault::new("the tensors", "memory for them", error))?;
         let (mut metadata, mut checksum) = (None, None);
         Parser::new(&text, 0).object(|parser, at, name| {
             if name == METADATA {

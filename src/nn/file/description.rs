@@ -14,6 +14,7 @@ use super::training::{clip_of, loss_of, optimizer_of};
 use crate::engine::Loss;
 use crate::error::Result;
 use crate::file::json::{Fault, Parser, push, push_number, push_string, short};
+use crate::file::read::reserve;
 use crate::nn::layer::Layer;
 use crate::nn::registry::Layers;
 use crate::nn::spec::{OptionValue, Spec};
@@ -157,9 +158,7 @@ fn read_numbers(parser: &mut Parser<'_>, most: u64) -> Result<Vec<f64>, Fault> {
         return Err(Fault::new("numbers", format_args!("at most {most} in a file of this size"), count));
     }
     let mut values = Vec::new();
-    if crate::file::reserve(&mut values, count).is_err() {
-        return Err(Fault::new("numbers", "memory for them", count));
-    }
+    reserve("numbers", &mut values, count).map_err(|error| Fault::new("numbers", "memory for them", error))?;
     parser.array(|parser| {
         values.push(parser.float()?);
         Ok(())

@@ -4,9 +4,10 @@ use super::description::{self, Description};
 use super::report::{LoadReport, MisShaped, Strict};
 use super::{FORMAT, KEY};
 use crate::context::Context;
-use crate::engine::{Engine, Parameter};
+use crate::engine::Parameter;
 use crate::error::{Error, Result};
 use crate::file::json::{Fault, short};
+use crate::file::read::{format_error, reserve};
 use crate::file::safetensors::{self, Dtype, Header};
 use crate::file::MEMORY;
 use crate::kernel::Element;
@@ -228,8 +229,7 @@ impl<'a> SavedModel<'a> {
     }
 
     fn refuse(&self, format: &'static str, fault: Fault) -> Error {
-        let Fault { what, expected, got } = fault;
-        Error::Format { path: self.path.clone(), format, what, expected, got }
+        format_error(&self.path, format, fault.what, fault.expected, fault.got)
     }
 
     fn checked<R>(&self, result: Result<R, Fault>) -> Result<R> {
@@ -252,8 +252,7 @@ impl<'a> SavedModel<'a> {
     /// For each tensor of the file the parameter that it is for, and what does not fit.
     fn places<T: Element>(&self, parameters: &[Parameter]) -> Result<(Vec<Option<usize>>, LoadReport)> {
         let mut places = Vec::new();
-        crate::file::reserve(&mut places, self.header.len())
-            .map_err(|_| Error::OutOfMemory { what: "load", bytes: 16 * self.header.len() })?;
+        reserve("load", &mut places, self.header.len())?;
         places.resize(self.header.len(), None);
         let mut known = places.clone();
         let mut report = LoadReport::default();
@@ -312,7 +311,7 @@ impl<'a> SavedModel<'a> {
             let parameter = &parameters[index];
             let incoming = match &mut now {
                 Some(incoming) => incoming,
-                None => now.insert(Incoming::new(parameter)?),
+                None => now.insert(Incoming::new(parameter, &self.path)?),
             };
             incoming.take(self.header.dtype(at), piece)?;
             if incoming.seen == parameter.len()
@@ -328,6 +327,7 @@ impl<'a> SavedModel<'a> {
 /// A parameter of which a part was read.
 struct Incoming<'a, T> {
     parameter: &'a Parameter,
+    path: &'a Path,
     /// In the order of the engine.
     flat: Vec<T>,
     order: Box<dyn Iterator<Item = usize> + 'a>,
@@ -335,13 +335,11 @@ struct Incoming<'a, T> {
 }
 
 impl<'a, T: Element> Incoming<'a, T> {
-    fn new(parameter: &'a Parameter) -> Result<Self> {
+    fn new(parameter: &'a Parameter, path: &'a Path) -> Result<Self> {
         let mut flat = Vec::new();
-        let bytes = parameter.len().saturating_mul(size_of::<T>());
-        crate::file::reserve(&mut flat, parameter.len())
-            .map_err(|_| Error::OutOfMemory { what: "a parameter", bytes })?;
+        reserve("a parameter", &mut flat, parameter.len())?;
         flat.resize(parameter.len(), T::zero());
-        Ok(Self { parameter, flat, order: Box::new(order(parameter)), seen: 0 })
+        Ok(Self { parameter, path, flat, order: Box::new(order(parameter)), seen: 0 })
     }
 
     fn take(&mut self, dtype: Dtype, piece: &[u8]) -> Result<()> {
@@ -359,7 +357,7 @@ impl<'a, T: Element> Incoming<'a, T> {
         match bad {
             None => Ok(()),
             Some((index, value)) => {
-                let place = self.parameter.name.clone();
+                let place = format!("{} in {}", self.parameter.name, self.path.display());
                 Err(Error::NonFinite { what: "parameter", place, step: 0, index, value })
             }
         }

@@ -32,6 +32,7 @@ impl<T: Element> Model<T> {
     ///
     /// ```
     /// use gemmule::Tensor;
+    /// use gemmule::data::Dataset;
     /// use gemmule::nn::{Activation, Dense, Model, Sequential};
     /// # let path = std::env::temp_dir().join(format!("gemmule-doc-save-{}.safetensors", std::process::id()));
     ///
@@ -40,7 +41,7 @@ impl<T: Element> Model<T> {
     /// model.save(&path)?;
     ///
     /// let mut loaded = Model::<f32>::load(&path)?;
-    /// let x = Tensor::from_slice(&[1, 4], &[1.0, 2.0, 3.0, 4.0])?;
+    /// let x = Dataset::from_values(Tensor::from_slice(&[1, 4], &[1.0_f32, 2.0, 3.0, 4.0])?)?;
     /// assert_eq!(loaded.predict(&x)?, model.predict(&x)?);
     /// # std::fs::remove_file(&path).unwrap();
     /// # Ok::<(), gemmule::Error>(())

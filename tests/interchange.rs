@@ -1,0 +1,174 @@
+//! Model files in both directions: what PyTorch wrote gives PyTorch's logits here; what is written here waits for PyTorch in
+//! the folder that `ci/torch.sh` hands to `tests/golden/interchange.py check`.
+
+use gemmule::data::{Dataset, read_safetensors};
+use gemmule::nn::{Activation, Dense, Dropout, Init, Model, ModelFile, SavedModel, Sequential, Softmax, Strict};
+use gemmule::{Element, Tensor};
+use std::path::{Path, PathBuf};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/interchange").join(name)
+}
+
+/// The inputs and the logits that belong to a file.
+fn io<T: Element>(name: &str) -> (Tensor<T>, Tensor<T>) {
+    let arrays = read_safetensors(golden(&format!("{name}.io.safetensors"))).unwrap();
+    let find = |wanted: &str| {
+        let (_, array) = arrays.iter().find(|(name, _)| name == wanted).unwrap();
+        assert_eq!(array.dtype(), T::NAME);
+        array.to_tensor::<T>().unwrap()
+    };
+    (find("inputs"), find("logits"))
+}
+
+fn predict<T: Element>(model: &mut Model<T>, x: &Tensor<T>) -> Tensor<T> {
+    model.predict(&Dataset::from_values(x.clone()).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn same_logits<T: Element>(model: &mut Model<T>, x: &Tensor<T>, expected: &[T], limit: f64) {
+    let got = predict(model, x);
+    assert_eq!(got.len(), expected.len());
+    for (got, expected) in got.as_slice().iter().zip(expected) {
+        let error = (Element::to_f64(*got) - Element::to_f64(*expected)).abs();
+        assert!(error <= limit, "{got} instead of {expected}");
+    }
+}
+
+fn mlp() -> Sequential {
+    Sequential::new()
+        .with(Dense::new(6, 8))
+        .with(Activation::Relu)
+        .with(Dropout::new(0.5))
+        .with(Dense::new(8, 5).without_bias())
+        .with(Activation::Gelu)
+        .with(Dense::new(5, 3))
+}
+
+fn loads_torch<T: Element>(name: &str, limit: f64) {
+    let mut model = mlp().build::<T>(1).unwrap();
+    let report = model.load_weights(golden(&format!("{name}.safetensors")), Strict::Yes).unwrap();
+    assert!(report.is_exact());
+    let (x, logits) = io::<T>(name);
+    same_logits(&mut model, &x, logits.as_slice(), limit);
+}
+
+#[test]
+fn weights_of_pytorch_give_its_logits() {
+    loads_torch::<f32>("mlp_f32", 1e-6);
+    loads_torch::<f64>("mlp_f64", 1e-14);
+}
+
+#[test]
+fn half_precision_is_converted_if_asked_for() {
+    for name in ["mlp_f16", "mlp_bf16"] {
+        let path = golden(&format!("{name}.safetensors"));
+        let mut model = mlp().build::<f32>(1).unwrap();
+        let before = model.parameter("0.weight").unwrap();
+        let error = model.load_weights(&path, Strict::Yes).unwrap_err().to_string();
+        let dtype = name[4..].to_uppercase();
+        let expected = format!(": safetensors: the type of \"0.weight\": expected F32 (or convert), got {dtype}");
+        assert!(error.ends_with(&expected), "{error}");
+        assert_eq!(model.parameter("0.weight").unwrap(), before);
+
+        SavedModel::open(&path).unwrap().convert(true).load_weights(&mut model, Strict::Yes).unwrap();
+        let (x, logits) = io::<f32>(name);
+        same_logits(&mut model, &x, logits.as_slice(), 1e-6);
+        // As arrays they are f32 too.
+        let arrays = read_safetensors(&path).unwrap();
+        let (_, weight) = arrays.iter().find(|(name, _)| name == "0.weight").unwrap();
+        assert_eq!(weight.to_tensor::<f32>().unwrap(), model.parameter("0.weight").unwrap());
+    }
+}
+
+#[test]
+fn every_activation_agrees_under_names_of_modules() {
+    let (x, logits) = io::<f32>("activations");
+    let saved = SavedModel::open(golden("activations.safetensors")).unwrap();
+    assert_eq!(saved.tensor_names().len(), 4 * Activation::ALL.len());
+    // All nets are in one file: each finds its own.
+    for activation in Activation::ALL {
+        let net = Sequential::new().with(Dense::new(4, 3)).with(activation).with(Dense::new(3, 2));
+        let mut model = net.build::<f32>(0).unwrap();
+        let saved = SavedModel::open(golden("activations.safetensors")).unwrap();
+        let saved = saved.rename(move |name| format!("nets.{}.{name}", activation.name()));
+        let report = saved.load_weights(&mut model, Strict::No).unwrap();
+        assert!(report.missing.is_empty() && report.mis_shaped.is_empty());
+        assert_eq!(report.unexpected.len(), 4 * (Activation::ALL.len() - 1));
+        // In the script's order.
+        let order = [
+            "identity", "exponential", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu",
+            "softplus", "softsign", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh", "mish",
+        ];
+        let at = order.iter().position(|name| *name == activation.name()).unwrap();
+        let mine: Vec<f32> = (0..5).flat_map(|i| logits.row(i)[2 * at..2 * at + 2].to_vec()).collect();
+        same_logits(&mut model, &x, &mine, 1e-6);
+    }
+}
+
+#[test]
+fn modules_with_other_names_and_buffers() {
+    let mut model = Sequential::new().with(Dense::new(4, 3)).build::<f32>(0).unwrap();
+    let open = || SavedModel::open(golden("wrapped.safetensors")).unwrap();
+    // `Flatten` is module 0 there; `steps` is a buffer of integers.
+    let named = open().rename(|name| name.replacen("0.", "net.1.", 1));
+    let report = named.load_weights(&mut model, Strict::No).unwrap();
+    assert_eq!((report.missing.len(), report.unexpected), (0, vec!["steps".to_owned()]));
+    let (x, logits) = io::<f32>("wrapped");
+    same_logits(&mut model, &x, logits.as_slice(), 1e-6);
+    let error = open().load_weights(&mut model, Strict::No).unwrap_err().to_string();
+    assert!(error.ends_with("got missing: 0.weight, 0.bias; unexpected: steps, net.1.bias, net.1.weight"), "{error}");
+    let error = open().load::<f32>().unwrap_err().to_string();
+    assert!(error.contains("the metadata: expected a description of the model"), "{error}");
+}
+
+/// Writes a model with inputs and the logits that it gives.
+fn write<T: Element>(folder: &Path, name: &str, net: &Sequential) {
+    let mut model = net.build::<T>(7).unwrap();
+    let x: Vec<T> = (0..4 * model.inputs()).map(|i| T::from_f64((i % 13) as f64 / 4.0 - 1.5)).collect();
+    let x = Tensor::from_vec(&[4, model.inputs()], x).unwrap();
+    let logits = predict(&mut model, &x);
+    let wide = |tensor: &Tensor<T>| tensor.as_slice().iter().map(|&x| Element::to_f64(x)).collect::<Vec<_>>();
+    let path = folder.join(format!("{name}.safetensors"));
+    ModelFile::new(&model)
+        .with_numbers("inputs", &wide(&x))
+        .with_numbers("logits", &wide(&logits))
+        .save(&path)
+        .unwrap();
+    let mut loaded = Model::<T>::load(&path).unwrap();
+    assert_eq!(predict(&mut loaded, &x), logits);
+}
+
+#[test]
+fn models_for_pytorch() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interchange");
+    std::fs::create_dir_all(&folder).unwrap();
+    write::<f32>(&folder, "mlp_f32", &mlp());
+    write::<f64>(&folder, "mlp_f64", &mlp());
+    write::<f32>(&folder, "softmax", &Sequential::new().with(Dense::new(5, 4)).with(Softmax));
+    let options = [
+        Activation::LeakyRelu { slope: 0.3 },
+        Activation::Elu { alpha: 0.7 },
+        Activation::Celu { alpha: 0.4 },
+        Activation::Softplus { beta: 2.5 },
+    ];
+    for activation in Activation::ALL.into_iter().chain(options) {
+        let first = Dense::new(4, 3).weight_init(Init::GlorotUniform);
+        let net = Sequential::new().with(first).with(activation).with(Dense::new(3, 2));
+        write::<f32>(&folder, &format!("with {activation}"), &net);
+    }
+    // What PyTorch saved with the same metadata, when `ci/torch.sh` ran before, is a model file too.
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "torch") {
+            let ours = path.with_extension("safetensors");
+            let (theirs, ours) = (SavedModel::open(&path).unwrap(), SavedModel::open(&ours).unwrap());
+            if ours.specs().unwrap() == theirs.specs().unwrap() && !path.ends_with("mlp_f64.torch") {
+                let (ours, theirs) = (ours.load::<f32>().unwrap(), theirs.load::<f32>().unwrap());
+                for info in ours.parameters() {
+                    assert_eq!(ours.parameter(&info.name).unwrap(), theirs.parameter(&info.name).unwrap());
+                }
+            }
+        }
+    }
+}
