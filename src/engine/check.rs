@@ -28,7 +28,14 @@ impl<T: Element> Run<'_, T> {
     pub(super) fn mean_loss(&self, losses: BufferId, findings: &Findings) -> Result<T> {
         // SAFETY: between phases only the leader runs.
         let losses = unsafe { self.memory.read(losses, 0, self.plan.batch) };
-        let mean = reduce::mean(self.context, losses)?;
+        let mean = if self.divisor == losses.len() as f64 {
+            reduce::mean(self.context, losses)?
+        } else if self.divisor == 0.0 {
+            // Every loss is 0, or NaN.
+            reduce::sum(self.context, losses) * T::zero()
+        } else {
+            T::from_f64(reduce::sum(self.context, losses).to_f64() / self.divisor)
+        };
         if mean.is_finite() && findings.output.load(Ordering::Relaxed) == NONE {
             return Ok(mean);
         }

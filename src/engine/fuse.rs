@@ -3,15 +3,16 @@
 //! | rule | what it saves | [`Fusion`] |
 //! | --- | --- | --- |
 //! | dense + bias + activation is one product with an epilogue; in training not if the derivative needs the activation's input, which the product then writes | two passes over the output | `activation` |
-//! | softmax + cross-entropy is one loss from logits; sigmoid + binary cross-entropy likewise | a pass; stability | always |
+//! | softmax + cross-entropy is one loss from logits; log-softmax + negative log-likelihood and sigmoid + binary cross-entropy likewise | a pass; stability | always |
 //! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient | `derivative` |
 //! | operations on the rows of a batch whose weights fit in half of L2 together are one chain, some rows at a time | a meeting of the team each; values stay in the cache | `chains` |
-//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first, or parameters are few or do not fit in L2 | a meeting; a pass over the gradients | `update` |
-//! | dropout is nothing but in training; its mask is drawn again for the backward pass | a buffer | always |
+//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first, or parameters are few or do not fit in L2; what constrains parameters is a phase after all updates | a meeting; a pass over the gradients | `update` |
+//! | dropout and noise are nothing but in training; masks are drawn again for the backward pass | a buffer | always |
 //! | bias gradients are summed beside the weight gradients | a meeting each | always |
 
 use super::Loss;
 use super::graph::{Graph, Node, Op, ParameterId, Value};
+use super::noise::Noise;
 use crate::kernel::activation::{Activation, Saved};
 use std::fmt;
 
@@ -73,10 +74,12 @@ pub(crate) enum StageKind {
         activation: Activation,
     },
     Activation(Activation),
-    Softmax,
-    /// The `layer` of the stage is what its masks are drawn for.
-    Dropout {
-        keep: f64,
+    Softmax {
+        log: bool,
+    },
+    /// The `layer` of the stage is what it is drawn for.
+    Noise {
+        noise: Noise,
         number: usize,
     },
     Custom {
@@ -91,7 +94,9 @@ impl Stage {
     pub(crate) fn activation(&self) -> Activation {
         match self.kind {
             StageKind::Dense { activation, .. } | StageKind::Activation(activation) => activation,
-            StageKind::Softmax | StageKind::Dropout { .. } | StageKind::Custom { .. } => Activation::Identity,
+            StageKind::Softmax { .. } | StageKind::Noise { .. } | StageKind::Custom { .. } => {
+                Activation::Identity
+            }
         }
     }
 }
@@ -102,9 +107,11 @@ pub(crate) fn stages(nodes: &[Node], training: bool, fusion: Fusion) -> Vec<Stag
     for node in nodes {
         let kind = match node.op {
             Op::Dense { weight, bias } => StageKind::Dense { weight, bias, activation: Activation::Identity },
-            Op::Softmax => StageKind::Softmax,
-            Op::Dropout { keep, number } if training && keep < 1.0 => StageKind::Dropout { keep, number },
-            Op::Dropout { .. } => continue,
+            Op::Softmax { log } => StageKind::Softmax { log },
+            Op::Noise { noise, number } if training && noise.is_active() => {
+                StageKind::Noise { noise, number }
+            }
+            Op::Noise { .. } => continue,
             Op::Custom { function, parameter } => StageKind::Custom { function, parameter },
             Op::Activation(next) => {
                 if let Some(Stage { kind: StageKind::Dense { activation, .. }, layer, output, .. }) =
@@ -129,7 +136,8 @@ pub(crate) fn stages(nodes: &[Node], training: bool, fusion: Fusion) -> Vec<Stag
 pub(crate) fn ends_in_loss(graph: &Graph, loss: Loss) -> bool {
     matches!(
         (graph.nodes.last().map(|node| node.op), loss),
-        (Some(Op::Softmax), Loss::CrossEntropy)
+        (Some(Op::Softmax { log: false }), Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. })
+            | (Some(Op::Softmax { log: true }), Loss::NegativeLogLikelihood)
             | (Some(Op::Activation(Activation::Sigmoid)), Loss::BinaryCrossEntropy)
     )
 }

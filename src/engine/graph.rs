@@ -1,8 +1,11 @@
 //! What a model is made of: operations on values, and the parameters they use. Layers lower to this.
 
 use super::custom::{Custom, RowFunction};
+use super::init::Init;
+use super::noise::Noise;
 use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
+use crate::kernel::update::Constraint;
 use std::ops::Range;
 
 /// A value of the graph: so many elements per sample.
@@ -15,40 +18,6 @@ pub struct Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterId {
     pub(super) index: usize,
-}
-
-/// How the numbers of a parameter are begun. `fan_in` and `fan_out` are a layer's inputs and outputs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Init {
-    /// All 0.
-    Zeros,
-    /// All the same.
-    Constant(f64),
-    /// Uniform in `low .. high`.
-    Uniform {
-        /// The lower bound.
-        low: f64,
-        /// The upper bound, not reached.
-        high: f64,
-    },
-    /// Normal.
-    Normal {
-        /// The mean.
-        mean: f64,
-        /// The standard deviation.
-        std: f64,
-    },
-    /// Uniform in ± sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
-    GlorotUniform,
-    /// Normal with standard deviation sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
-    GlorotNormal,
-    /// Uniform in ± sqrt(6 / fan_in), for ReLU (He et al. 2015).
-    HeUniform,
-    /// Normal with standard deviation sqrt(2 / fan_in), for ReLU (He et al. 2015).
-    HeNormal,
-    /// PyTorch's default for `nn.Linear`, weights and bias alike: uniform in ± 1 / sqrt(fan_in).
-    PyTorch,
 }
 
 /// A parameter: where it stands in the flat arrays and how it is begun.
@@ -71,6 +40,8 @@ pub(crate) struct Parameter {
     pub group: usize,
     /// It is not trained.
     pub frozen: bool,
+    /// What it is held to after every update.
+    pub constraint: Option<Constraint>,
 }
 
 impl Parameter {
@@ -81,6 +52,11 @@ impl Parameter {
     pub(crate) fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.len()
     }
+
+    /// Rows and columns of it where each column has the numbers of one norm: a weight's outputs, all of a vector.
+    pub(crate) fn norm_shape(&self) -> (usize, usize) {
+        if self.transposed { (self.rows, self.cols) } else { (self.len(), 1) }
+    }
 }
 
 /// An operation; all work sample by sample, so that a sample's bits do not depend on its batch.
@@ -90,11 +66,10 @@ pub(crate) enum Op {
     Dense { weight: ParameterId, bias: Option<ParameterId> },
     /// y = f(x), element by element.
     Activation(Activation),
-    /// y = softmax(x) over a sample.
-    Softmax,
-    /// In training, each element is 0 or, with the probability `keep`, x / keep; otherwise y = x.
-    /// `number` counts those of a layer.
-    Dropout { keep: f64, number: usize },
+    /// y = softmax(x) over a sample, or its logarithm.
+    Softmax { log: bool },
+    /// In training, y is x with noise; otherwise y = x. `number` counts those of a layer.
+    Noise { noise: Noise, number: usize },
     /// A function of the user's, by its number.
     Custom { function: usize, parameter: Option<ParameterId> },
 }
@@ -292,6 +267,7 @@ impl Builder {
             transposed,
             group: 0,
             frozen: false,
+            constraint: None,
         });
         self.used.push(false);
         Ok(id)
@@ -369,14 +345,56 @@ impl Builder {
     /// # Errors
     /// [`Error::State`] if `input` is already in use; [`Error::Argument`] unless `rate` is at least 0 and below 1.
     pub fn dropout(&mut self, input: Value, rate: f64) -> Result<Value> {
-        self.check_value(input)?;
-        if !(0.0..1.0).contains(&rate) {
-            return Err(Error::argument("build", "rate of the dropout", "at least 0 and below 1", rate));
+        Self::check_rate("rate of the dropout", rate)?;
+        self.noise(input, Noise::Dropout { keep: 1.0 - rate })
+    }
+
+    /// In training y = x + std n, with a standard normal number n for each element; otherwise y = x. The numbers are drawn as the
+    /// masks of a [`dropout`](Self::dropout).
+    ///
+    /// # Errors
+    /// [`Error::State`] if `input` is already in use; [`Error::Argument`] unless `std` is a number from 0 to 1e30.
+    pub fn gaussian_noise(&mut self, input: Value, std: f64) -> Result<Value> {
+        // Finite as f32, too.
+        if !(0.0..=1e30).contains(&std) {
+            return Err(Error::argument("build", "std of the Gaussian noise", "from 0 to 1e30", std));
         }
+        self.noise(input, Noise::Gaussian { std })
+    }
+
+    /// In training y = x (1 + n sqrt(rate / (1 - rate))), with a standard normal number n for each element; otherwise y = x. The
+    /// numbers are drawn as the masks of a [`dropout`](Self::dropout).
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn gaussian_dropout(&mut self, input: Value, rate: f64) -> Result<Value> {
+        Self::check_rate("rate of the Gaussian dropout", rate)?;
+        self.noise(input, Noise::GaussianDropout { std: (rate / (1.0 - rate)).sqrt() })
+    }
+
+    /// In training y = a m + b, where m is x or, with the probability `rate`, SELU's limit far below 0; a and b keep a mean of 0
+    /// and a variance of 1. Otherwise y = x. The masks are drawn as those of a [`dropout`](Self::dropout).
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout).
+    pub fn alpha_dropout(&mut self, input: Value, rate: f64) -> Result<Value> {
+        Self::check_rate("rate of the alpha dropout", rate)?;
+        self.noise(input, Noise::AlphaDropout { keep: 1.0 - rate })
+    }
+
+    fn check_rate(what: &'static str, rate: f64) -> Result<()> {
+        if (0.0..1.0).contains(&rate) {
+            return Ok(());
+        }
+        Err(Error::argument("build", what, "at least 0 and below 1", rate))
+    }
+
+    fn noise(&mut self, input: Value, noise: Noise) -> Result<Value> {
+        self.check_value(input)?;
         let layer = self.layer();
-        let is_mine = |node: &&Node| node.layer == layer && matches!(node.op, Op::Dropout { .. });
+        let is_mine = |node: &&Node| node.layer == layer && matches!(node.op, Op::Noise { .. });
         let number = self.graph.nodes.iter().filter(is_mine).count();
-        self.node(Op::Dropout { keep: 1.0 - rate, number }, input, self.width(input))
+        self.node(Op::Noise { noise, number }, input, self.width(input))
     }
 
     /// `outputs` values per sample, made by a function of the user's: see [`RowFunction`], which has an example. `parameter`
@@ -408,6 +426,15 @@ impl Builder {
     /// [`Error::State`] if `input` is already in use.
     pub fn softmax(&mut self, input: Value) -> Result<Value> {
         self.check_value(input)?;
-        self.node(Op::Softmax, input, self.width(input))
+        self.node(Op::Softmax { log: false }, input, self.width(input))
+    }
+
+    /// y = ln softmax(x) over each sample.
+    ///
+    /// # Errors
+    /// [`Error::State`] if `input` is already in use.
+    pub fn log_softmax(&mut self, input: Value) -> Result<Value> {
+        self.check_value(input)?;
+        self.node(Op::Softmax { log: true }, input, self.width(input))
     }
 }

@@ -11,20 +11,17 @@
 
 use super::Task;
 use super::arena::{BufferId, Buffers, Place};
-use super::fuse::{self, Fusion, Stage, StageKind};
-use super::graph::{Graph, ParameterId};
-use super::plan::{
-    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Job, Link, Mask, Operation, Output, Phase,
-    Plan, Product, UPDATE_ELEMENTS, Work,
-};
+use super::fuse::{self, Fusion, Stage};
+use super::graph::{Graph, Parameter};
+use super::plan::{Chain, Job, Link, Operation, Output, Phase, Plan, Product, UPDATE_ELEMENTS, Work};
 use super::source::TargetKind;
 use super::work::{count_work, threads_worth};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::kernel::activation::{Activation, Saved};
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::Layout;
+use crate::kernel::update::CONSTRAINT_COLUMNS;
 use crate::simd::Caches;
 use crate::tensor::AlignedBuffer;
 
@@ -34,15 +31,16 @@ const WORK_PER_TILE: f64 = 3e4;
 /// Tiles of a phase for each member, if there is work enough: who comes late or is slow holds nobody up for long.
 const TILES_PER_MEMBER: usize = 2;
 
-struct Maker<'a> {
+/// A plan while it is made.
+pub(super) struct Maker<'a> {
     context: &'a Context,
-    graph: &'a Graph,
-    batch: usize,
+    pub(super) graph: &'a Graph,
+    pub(super) batch: usize,
     /// Threads that its tiles are cut for.
     width: usize,
     members: usize,
-    element: usize,
-    fusion: Fusion,
+    pub(super) element: usize,
+    pub(super) fusion: Fusion,
     /// Bytes of weights that a chain may have.
     chain_bytes: usize,
     /// Values within a chain are needed by nobody else.
@@ -58,8 +56,8 @@ struct Maker<'a> {
     chain_weights: Vec<usize>,
     chain_weight_bytes: usize,
     /// Weight gradients that can be computed in any phase from the next on.
-    pending: Vec<Job>,
-    workspace_len: usize,
+    pub(super) pending: Vec<Job>,
+    pub(super) workspace_len: usize,
 }
 
 impl Plan {
@@ -97,6 +95,7 @@ impl Plan {
         maker.check_sizes::<T>()?;
         if task == Task::Apply {
             maker.update();
+            maker.constrain();
             return maker.finish::<T>(task, Ends::default(), work);
         }
         let inputs = graph.width(graph.input);
@@ -113,6 +112,9 @@ impl Plan {
         let mut ends = Ends { output: Some(output), output_width, outputs, ..Ends::default() };
         if let Some(loss) = task.loss() {
             loss.check(task.targets(), output_width)?;
+            if let Some(TargetKind::Values(width)) = task.targets() {
+                ends.target_width = width;
+            }
             let targets = match task.targets() {
                 Some(TargetKind::Values(width)) => Some(maker.buffer(width)),
                 _ => None,
@@ -138,6 +140,9 @@ impl Plan {
             if task.updates() && !fusion.update {
                 maker.update();
             }
+            if task.updates() {
+                maker.constrain();
+            }
         }
         maker.close_chain::<T>();
         maker.finish::<T>(task, ends, work)
@@ -149,6 +154,7 @@ impl Plan {
 struct Ends {
     output: Option<BufferId>,
     output_width: usize,
+    target_width: usize,
     outputs: Vec<Output>,
     d_output: Option<BufferId>,
     d_input: Option<BufferId>,
@@ -162,7 +168,7 @@ fn task_stages(graph: &Graph, task: Task, fusion: Fusion) -> Vec<Stage> {
     }
 }
 
-fn row_major(rows: usize, cols: usize) -> Layout {
+pub(super) fn row_major(rows: usize, cols: usize) -> Layout {
     Layout { rows, cols, row_stride: cols as isize, col_stride: 1 }
 }
 
@@ -179,7 +185,11 @@ impl Maker<'_> {
         let (slots, arena_len) = self.buffers.assign(self.members)?;
         Ok(Plan {
             batch: self.batch,
-            loss: task.loss(),
+            loss: task.loss().map(|loss| match fuse::ends_in_loss(self.graph, loss) {
+                true => loss.from_logits(),
+                false => loss,
+            }),
+            target_width: ends.target_width,
             phases: self.phases,
             slots,
             arena_len,
@@ -205,6 +215,20 @@ impl Maker<'_> {
         self.push(vec![Job { work: Work::Update, tiles, layer: None }]);
     }
 
+    /// What holds parameters to their constraints: a phase after all updates, since a norm is over several tiles of a gradient.
+    fn constrain(&mut self) {
+        let parameters = self.graph.parameters.iter().enumerate();
+        let held = parameters.filter(|(_, p)| p.constraint.is_some() && !p.frozen && p.len() > 0);
+        let job = |(index, p): (usize, &Parameter)| {
+            let tiles = p.norm_shape().1.div_ceil(CONSTRAINT_COLUMNS);
+            Job { work: Work::Constrain(index), tiles, layer: Some(p.layer) }
+        };
+        let jobs: Vec<Job> = held.map(job).collect();
+        if !jobs.is_empty() {
+            self.push(jobs);
+        }
+    }
+
     fn check_sizes<T: Element>(&self) -> Result<()> {
         let widest = self.graph.widths.iter().copied().max().unwrap_or(0);
         self.batch
@@ -218,7 +242,7 @@ impl Maker<'_> {
     }
 
     /// A buffer of so many elements per sample, live from the next operation.
-    fn buffer(&mut self, row: usize) -> BufferId {
+    pub(super) fn buffer(&mut self, row: usize) -> BufferId {
         self.buffers.add(self.batch * row, self.now)
     }
 
@@ -237,18 +261,18 @@ impl Maker<'_> {
                 return;
             }
             Operation::Gather { input } => vec![*input],
-            Operation::Activation { input, output, .. } | Operation::Softmax { input, output } => {
-                vec![*input, *output]
-            }
             Operation::Loss { output, targets, losses, d_output } => {
                 [Some(*output), *targets, Some(*losses), *d_output].into_iter().flatten().collect()
             }
             Operation::ActivationBackward { saved, d, .. } => vec![*saved, *d],
-            Operation::SoftmaxBackward { output, d_output, d_input } => vec![*output, *d_output, *d_input],
-            Operation::Dropout { input, output, .. } | Operation::Custom { input, output, .. } => {
-                vec![*input, *output]
+            Operation::SoftmaxBackward { output, d_output, d_input, .. } => {
+                vec![*output, *d_output, *d_input]
             }
-            Operation::DropoutBackward { d, .. } => vec![*d],
+            Operation::Activation { input, output, .. }
+            | Operation::Softmax { input, output, .. }
+            | Operation::Noise { input, output, .. }
+            | Operation::Custom { input, output, .. } => vec![*input, *output],
+            Operation::NoiseBackward { d, .. } => vec![*d],
             Operation::CustomBackward { input, output, d_output, d_input, .. } => {
                 vec![*input, *output, *d_output, *d_input]
             }
@@ -265,7 +289,7 @@ impl Maker<'_> {
                 Work::CustomGradient(custom) => {
                     self.touch([custom.input, custom.output, custom.d_output].map(Place::Buffer));
                 }
-                Work::Chain(_) | Work::Update => {}
+                Work::Chain(_) | Work::Update | Work::Constrain(_) => {}
             }
         }
         self.phases.push(Phase::new(jobs, self.members));
@@ -275,7 +299,7 @@ impl Maker<'_> {
 
     /// Adds an operation to the chain that is being made, or to a new one. `weight` is where its weights begin, and how
     /// many bytes they are.
-    fn link<T: Element>(
+    pub(super) fn link<T: Element>(
         &mut self,
         operation: Operation,
         row: usize,
@@ -365,7 +389,7 @@ impl Maker<'_> {
     }
 
     /// A product over the whole batch as a job.
-    fn team_product<T: Element>(&mut self, mut product: Product, layer: usize) -> Job {
+    pub(super) fn team_product<T: Element>(&mut self, mut product: Product, layer: usize) -> Job {
         let width = (product.multiply_adds() / (4.0 * WORK_PER_TILE)) as usize;
         let rows = product.a_layout.rows;
         let plan = self.gemm_plan::<T>(&product, rows, width.clamp(1, self.width));
@@ -376,7 +400,7 @@ impl Maker<'_> {
 
     /// Rows of the batch times all of a matrix: in the chain if that is small, else as a phase of its own, and what is
     /// pending with it.
-    fn rows_product<T: Element>(&mut self, product: Product, weight: usize, layer: usize) {
+    pub(super) fn rows_product<T: Element>(&mut self, product: Product, weight: usize, layer: usize) {
         let (rows, cols) = (product.b_layout.rows, product.b_layout.cols);
         let bytes = rows * cols * self.element;
         if bytes <= self.chain_bytes {
@@ -397,202 +421,5 @@ impl Maker<'_> {
         if !jobs.is_empty() {
             self.push(jobs);
         }
-    }
-
-    fn forward<T: Element>(&mut self, stage: &Stage, input: BufferId) -> BufferId {
-        let (inputs, outputs) = (self.graph.width(stage.input), self.graph.width(stage.output));
-        let output = self.buffer(outputs);
-        match stage.kind {
-            StageKind::Dense { weight, bias, activation } => {
-                let w = self.graph.parameters[weight.index].offset;
-                let bias =
-                    bias.map_or(Place::Null, |id| Place::Parameters(self.graph.parameters[id.index].offset));
-                let a = (Place::Buffer(input), row_major(self.batch, inputs));
-                let b = (Place::Parameters(w), row_major(inputs, outputs));
-                let product = Product { bias, activation, ..plain(a, b, Place::Buffer(output)) };
-                self.rows_product::<T>(product, w, stage.layer);
-            }
-            StageKind::Activation(activation) => {
-                let operation = Operation::Activation { activation, input, output };
-                self.link::<T>(operation, outputs, Some(stage.layer), None);
-            }
-            StageKind::Softmax => {
-                self.link::<T>(Operation::Softmax { input, output }, outputs, Some(stage.layer), None);
-            }
-            StageKind::Dropout { keep, number } => {
-                let mask = Mask { keep, layer: stage.layer, number };
-                let operation = Operation::Dropout { input, output, mask };
-                self.link::<T>(operation, outputs, Some(stage.layer), None);
-            }
-            StageKind::Custom { function, parameter } => {
-                let custom = self.custom_call(stage, function, parameter);
-                let operation = Operation::Custom { custom, input, output };
-                self.link::<T>(operation, outputs, Some(stage.layer), None);
-            }
-        }
-        output
-    }
-
-    /// The phases from the gradient `d` of the last output back to the first stage that is to be trained; the gradient
-    /// of the input, if it is wanted.
-    fn backward<T: Element>(
-        &mut self,
-        stages: &[Stage],
-        input: BufferId,
-        outputs: &[Output],
-        mut d: BufferId,
-        wants_d_input: bool,
-    ) -> Option<BufferId> {
-        let first_trained = stages.iter().position(|stage| self.is_trained(stage)).unwrap_or(stages.len());
-        // True while `d` is already the gradient of what the stage's activation was applied to.
-        let mut before_activation = false;
-        for (index, stage) in stages.iter().enumerate().rev() {
-            if index < first_trained && !wants_d_input {
-                break;
-            }
-            let (inputs, width) = (self.graph.width(stage.input), self.graph.width(stage.output));
-            let activation = stage.activation();
-            if activation != Activation::Identity && !before_activation {
-                let saved = saved(activation, index, input, outputs);
-                let operation = Operation::ActivationBackward { activation, saved, d };
-                self.link::<T>(operation, width, Some(stage.layer), None);
-            }
-            before_activation = false;
-            match stage.kind {
-                StageKind::Activation(_) => {}
-                StageKind::Dropout { keep, number } => {
-                    let mask = Mask { keep, layer: stage.layer, number };
-                    let operation = Operation::DropoutBackward { d, mask };
-                    self.link::<T>(operation, width, Some(stage.layer), None);
-                }
-                StageKind::Custom { function, parameter } => {
-                    let custom = self.custom_call(stage, function, parameter);
-                    let (x, y) = (inputs_of(index, input, outputs), outputs[index].buffer);
-                    let d_output = d;
-                    if index > first_trained || wants_d_input {
-                        let d_input = self.buffer(inputs);
-                        let operation =
-                            Operation::CustomBackward { custom, input: x, output: y, d_output, d_input };
-                        self.link::<T>(operation, inputs, Some(stage.layer), None);
-                        d = d_input;
-                    }
-                    if parameter.is_some_and(|id| !self.graph.parameters[id.index].frozen) {
-                        let gradient = CustomGradient { custom, input: x, output: y, d_output };
-                        let work = Work::CustomGradient(gradient);
-                        let len = parameter.map_or(0, |id| self.graph.parameters[id.index].len());
-                        self.workspace_len = self.workspace_len.max(len);
-                        self.pending.push(Job { work, tiles: 1, layer: Some(stage.layer) });
-                    }
-                }
-                StageKind::Softmax => {
-                    let d_input = self.buffer(width);
-                    let output = outputs[index].buffer;
-                    let operation = Operation::SoftmaxBackward { output, d_output: d, d_input };
-                    self.link::<T>(operation, width, Some(stage.layer), None);
-                    d = d_input;
-                }
-                StageKind::Dense { weight, bias, .. } => {
-                    let x = inputs_of(index, input, outputs);
-                    let w = self.graph.parameters[weight.index].offset;
-                    let d_layout = row_major(self.batch, width);
-                    let d_output = d;
-                    if index > first_trained || wants_d_input {
-                        let dx = self.buffer(inputs);
-                        let b = (Place::Parameters(w), row_major(inputs, width).transposed());
-                        let mut product = plain((Place::Buffer(d), d_layout), b, Place::Buffer(dx));
-                        if index > 0 && self.fusion.derivative {
-                            product.derivative = stages[index - 1].activation();
-                            if product.derivative != Activation::Identity {
-                                let saved = saved(product.derivative, index - 1, input, outputs);
-                                product.saved = Place::Buffer(saved);
-                                before_activation = true;
-                            }
-                        }
-                        self.rows_product::<T>(product, w, stage.layer);
-                        d = dx;
-                    }
-                    self.weight_gradient::<T>(stage, (x, inputs), d_output, weight, bias);
-                }
-            }
-        }
-        wants_d_input.then_some(d)
-    }
-
-    fn is_trained(&self, stage: &Stage) -> bool {
-        let trained = |id: ParameterId| !self.graph.parameters[id.index].frozen;
-        match stage.kind {
-            StageKind::Dense { weight, bias, .. } => trained(weight) || bias.is_some_and(trained),
-            StageKind::Custom { parameter, .. } => parameter.is_some_and(trained),
-            StageKind::Activation(_) | StageKind::Softmax | StageKind::Dropout { .. } => false,
-        }
-    }
-
-    fn custom_call(&self, stage: &Stage, function: usize, parameter: Option<ParameterId>) -> CustomCall {
-        let (inputs, outputs) = (self.graph.width(stage.input), self.graph.width(stage.output));
-        CustomCall { function, inputs, outputs, parameter: parameter.map(|id| id.index) }
-    }
-
-    /// dW and the bias gradient, from the gradient `d` of the output: to be done in a later phase, since the dX before
-    /// them reads the weights that an update changes.
-    fn weight_gradient<T: Element>(
-        &mut self,
-        stage: &Stage,
-        (x, inputs): (BufferId, usize),
-        d: BufferId,
-        weight: ParameterId,
-        bias: Option<ParameterId>,
-    ) {
-        let width = self.graph.width(stage.output);
-        let parameter = &self.graph.parameters[weight.index];
-        if !parameter.frozen {
-            let at = parameter.offset;
-            let a = (Place::Buffer(x), row_major(self.batch, inputs).transposed());
-            let b = (Place::Buffer(d), row_major(self.batch, width));
-            let update = self.fusion.update.then_some(weight.index);
-            let product = Product { update, ..plain(a, b, Place::Gradients(at)) };
-            let job = self.team_product::<T>(product, stage.layer);
-            self.pending.push(job);
-        }
-        if let Some(id) = bias
-            && !self.graph.parameters[id.index].frozen
-        {
-            let parameter = &self.graph.parameters[id.index];
-            let (gradient, group) = (parameter.offset, parameter.group);
-            let work = BiasGradient { d_output: d, width, gradient, update: self.fusion.update, group };
-            let tiles = width.div_ceil(BIAS_COLUMNS);
-            self.pending.push(Job { work: Work::BiasGradient(work), tiles, layer: Some(stage.layer) });
-        }
-    }
-}
-
-/// C = A B, not yet cut.
-fn plain(a: (Place, Layout), b: (Place, Layout), c: Place) -> Product {
-    Product {
-        plans: Vec::new(),
-        a: a.0,
-        a_layout: a.1,
-        b: b.0,
-        b_layout: b.1,
-        c,
-        bias: Place::Null,
-        activation: Activation::Identity,
-        derivative: Activation::Identity,
-        saved: Place::Null,
-        update: None,
-    }
-}
-
-/// Where stage `index` reads.
-fn inputs_of(index: usize, input: BufferId, outputs: &[Output]) -> BufferId {
-    if index == 0 { input } else { outputs[index - 1].buffer }
-}
-
-/// What the derivative of the activation that ends stage `index` is computed from.
-fn saved(activation: Activation, index: usize, input: BufferId, outputs: &[Output]) -> BufferId {
-    match (activation.saved(), index) {
-        (Saved::Output, _) => outputs[index].buffer,
-        // Then the activation is a stage of its own: see the rules.
-        (Saved::Input, 0) => input,
-        (Saved::Input, _) => outputs[index - 1].buffer,
     }
 }

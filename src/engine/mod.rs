@@ -3,7 +3,8 @@
 //! ```text
 //! graph   operations on values, parameters in one flat arena    (layers lower to it)
 //! fuse    operations -> stages, by rules that stand in one place
-//! maker   stages -> a plan
+//! lower   stages -> operations, forward and backward
+//! maker   operations -> a plan
 //! plan    phases, jobs, tiles, buffers, for one batch size and task
 //! arena   buffers by lifetime; the pointers that a team shares
 //! run     the leader goes through the phases, the team shares each one's tiles
@@ -16,24 +17,32 @@ mod check;
 mod custom;
 mod fuse;
 mod graph;
+mod init;
 mod loss;
+mod lower;
 mod maker;
+mod noise;
 mod plan;
 #[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
 mod run;
 mod source;
 mod state;
+mod weights;
 mod work;
 
 pub use custom::RowFunction;
 pub use fuse::Fusion;
 use graph::Op;
-pub use graph::{Builder, Init, ParameterId, Value};
+pub use graph::{Builder, ParameterId, Value};
 pub(crate) use graph::{Graph, Parameter};
+pub use init::{Fan, Init};
 pub use loss::Loss;
+pub(crate) use loss::Outputs;
 pub(crate) use run::Outcome;
 pub use source::{BatchSource, TargetKind};
 pub(crate) use state::Arrays;
+pub(crate) use weights::LossWeights;
+pub use weights::WeightedMean;
 
 use crate::context::{Context, Parallelism};
 use crate::environment;
@@ -49,7 +58,7 @@ use run::Run;
 use std::sync::atomic::AtomicU64;
 
 /// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Task {
     /// Forward only.
     Predict,
@@ -175,8 +184,10 @@ pub(crate) struct Engine<T: Element> {
     pub(crate) check_gradients: bool,
     /// How gradients are bounded before each update.
     pub(crate) clip: Clip,
-    /// What dropout draws from.
+    /// What noise is drawn from.
     pub(crate) seed: u64,
+    /// How much classes count in the loss.
+    pub(crate) loss_weights: LossWeights<T>,
     /// The sum of squares of each tile of the gradients, as bits.
     squares: Vec<AtomicU64>,
 }
@@ -200,6 +211,7 @@ impl<T: Element> Engine<T> {
             check_gradients: false,
             clip: Clip::Off,
             seed: 0,
+            loss_weights: LossWeights::default(),
             squares: Vec::new(),
             graph,
         })
@@ -377,6 +389,8 @@ impl<T: Element> Engine<T> {
             source,
             indices,
             classes: &self.classes,
+            loss_weights: &self.loss_weights,
+            divisor: self.loss_weights.divisor(task.loss(), task.targets(), &self.classes, indices.len()),
             updates: &self.updates,
             check_gradients: self.check_gradients,
             clip: self.clip,
@@ -427,7 +441,21 @@ impl<T: Element> Engine<T> {
         }
     }
 
-    /// Freezes parameters, trains them again, or puts them into another of the optimiser's groups.
+    /// How much some samples count together in a mean: their number, or the sum of their weights.
+    pub(crate) fn weight_of(
+        &mut self,
+        task: Task,
+        source: &dyn BatchSource<T>,
+        indices: &[usize],
+    ) -> Result<f64> {
+        if self.loss_weights.classes().is_none() {
+            return Ok(indices.len() as f64);
+        }
+        self.gather_classes(task, source, indices)?;
+        Ok(self.loss_weights.divisor(task.loss(), task.targets(), &self.classes, indices.len()))
+    }
+
+    /// Freezes parameters, trains them again, puts them into another of the optimiser's groups, or constrains them.
     pub(crate) fn change_parameters(&mut self, change: impl FnOnce(&mut [Parameter])) {
         change(&mut self.graph.parameters);
         self.graph.find_segments();

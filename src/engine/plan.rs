@@ -11,6 +11,7 @@
 //! `maker.rs` makes it; this file says what it is, and shows it.
 
 use super::arena::{BufferId, Place, Slot};
+use super::noise::{self, Noise};
 use super::{Loss, fuse::Fusion};
 use crate::kernel::activation::Activation;
 use crate::kernel::gemm::plan as gemm;
@@ -74,9 +75,11 @@ pub(crate) enum Operation {
         input: BufferId,
         output: BufferId,
     },
+    /// A softmax or its logarithm.
     Softmax {
         input: BufferId,
         output: BufferId,
+        log: bool,
     },
     /// Losses per sample and the gradient of their mean; only the losses if there is no `d_output`.
     Loss {
@@ -95,17 +98,20 @@ pub(crate) enum Operation {
         output: BufferId,
         d_output: BufferId,
         d_input: BufferId,
+        log: bool,
     },
-    /// y = x times the mask of a layer.
-    Dropout {
+    /// y = x with the noise of a layer.
+    Noise {
         input: BufferId,
         output: BufferId,
-        mask: Mask,
+        noise: Noise,
+        at: noise::Place,
     },
-    /// d *= the mask, in place.
-    DropoutBackward {
+    /// d *= the noise's derivative, in place.
+    NoiseBackward {
         d: BufferId,
-        mask: Mask,
+        noise: Noise,
+        at: noise::Place,
     },
     Custom {
         custom: CustomCall,
@@ -139,14 +145,6 @@ pub(crate) struct CustomGradient {
     pub d_output: BufferId,
 }
 
-/// The mask of a dropout: the layer, and which of its dropouts it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mask {
-    pub keep: f64,
-    pub layer: usize,
-    pub number: usize,
-}
-
 impl Operation {
     /// What a forward operation writes.
     pub(crate) fn output(&self) -> Option<BufferId> {
@@ -158,12 +156,12 @@ impl Operation {
             Self::Gather { input: id }
             | Self::Activation { output: id, .. }
             | Self::Softmax { output: id, .. }
-            | Self::Dropout { output: id, .. }
+            | Self::Noise { output: id, .. }
             | Self::Custom { output: id, .. } => Some(*id),
             Self::Loss { .. }
             | Self::ActivationBackward { .. }
             | Self::SoftmaxBackward { .. }
-            | Self::DropoutBackward { .. }
+            | Self::NoiseBackward { .. }
             | Self::CustomBackward { .. } => None,
         }
     }
@@ -194,6 +192,8 @@ pub(crate) enum Work {
     CustomGradient(CustomGradient),
     /// The optimiser, over the flat arrays.
     Update,
+    /// A parameter is held to its constraint, some columns at a time.
+    Constrain(usize),
 }
 
 /// Some work, cut into tiles.
@@ -259,6 +259,8 @@ pub(crate) struct Output {
 pub(crate) struct Plan {
     pub batch: usize,
     pub loss: Option<Loss>,
+    /// Target values of a sample, if the loss takes any.
+    pub target_width: usize,
     pub phases: Vec<Phase>,
     /// Where the buffers are in the arena.
     pub slots: Vec<Slot>,
@@ -297,7 +299,7 @@ impl Plan {
         let of_job = |job: &Job| match &job.work {
             Work::Product(product) => product.multiply_adds(),
             Work::Chain(chain) => chain.links.iter().map(|link| link.multiply_adds(self.batch)).sum(),
-            Work::BiasGradient(_) | Work::CustomGradient(_) | Work::Update => 0.0,
+            Work::BiasGradient(_) | Work::CustomGradient(_) | Work::Update | Work::Constrain(_) => 0.0,
         };
         phase.jobs.iter().map(of_job).sum()
     }
@@ -320,6 +322,7 @@ impl Plan {
             }
             Work::CustomGradient(_) => "custom gradient".to_owned(),
             Work::Update => "update".to_owned(),
+            Work::Constrain(_) => "constraint".to_owned(),
         }
     }
 
@@ -328,15 +331,15 @@ impl Plan {
             Operation::Gather { .. } => "gather".to_owned(),
             Operation::Product(product) => describe_product(product),
             Operation::Activation { activation, .. } => activation.to_string(),
-            Operation::Softmax { .. } => "softmax".to_owned(),
+            Operation::Softmax { log, .. } => if *log { "log-softmax" } else { "softmax" }.to_owned(),
             Operation::Loss { d_output, .. } => {
                 let with = if d_output.is_some() { " and its gradient" } else { "" };
                 format!("{}{with}", self.loss.map_or("loss", Loss::name))
             }
             Operation::ActivationBackward { activation, .. } => format!("derivative of {activation}"),
             Operation::SoftmaxBackward { .. } => "softmax backward".to_owned(),
-            Operation::Dropout { .. } => "dropout".to_owned(),
-            Operation::DropoutBackward { .. } => "times the mask of the dropout".to_owned(),
+            Operation::Noise { noise, .. } => noise.name().to_owned(),
+            Operation::NoiseBackward { noise, .. } => format!("times the mask of the {}", noise.name()),
             Operation::Custom { .. } => "custom".to_owned(),
             Operation::CustomBackward { .. } => "custom backward".to_owned(),
         }

@@ -1,23 +1,22 @@
 //! Runs a plan: the leader goes from phase to phase, the team shares each phase's tiles.
 
-use super::Loss;
 use super::arena::{BufferId, Memory, Place, TileRows};
 use super::graph::Graph;
 use super::plan::{
-    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Mask, Operation, Phase, Plan, Product,
+    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Phase, Plan, Product,
     UPDATE_ELEMENTS, Work,
 };
 use super::source::BatchSource;
+use super::weights::LossWeights;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::gemm::driver::{Operands, TileFunction};
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::{Layout, MatMut};
-use crate::kernel::loss::{CrossEntropy, Rows};
-use crate::kernel::update::{self, AnyStep, Clip, Ready};
-use crate::kernel::{Element, activation, loss, multiply, reduce, softmax};
+use crate::kernel::loss::Rows;
+use crate::kernel::update::{self, AnyStep, CONSTRAINT_COLUMNS, Clip, Ready};
+use crate::kernel::{Element, activation, reduce, softmax};
 use crate::parallel::{Team, Tile};
-use crate::rng::{Rng, purpose};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -32,6 +31,10 @@ pub(crate) struct Run<'a, T: Element> {
     pub indices: &'a [usize],
     /// The batch's classes, if the loss takes classes.
     pub classes: &'a [u32],
+    /// How much classes count in the loss.
+    pub loss_weights: &'a LossWeights<T>,
+    /// What the sum of the batch's losses is divided by.
+    pub divisor: f64,
     /// What is done to the parameters of each group; nothing outside training.
     pub updates: &'a [AnyStep],
     /// Look at every gradient before the update, so that a step that fails changes nothing.
@@ -48,7 +51,7 @@ pub(crate) struct Run<'a, T: Element> {
     pub weight: f64,
     /// Gradients are added to those that there are.
     pub accumulate: bool,
-    /// What the masks of dropout are drawn from: the model's seed, steps taken, batches accumulated in this one.
+    /// What noise is drawn from: the model's seed, steps taken, batches accumulated in this one.
     pub dropout: [u64; 3],
     /// Which of the plan's.
     pub phases: Range<usize>,
@@ -59,6 +62,8 @@ pub(crate) struct Run<'a, T: Element> {
 pub(crate) struct Outcome<T> {
     /// The mean loss over the batch.
     pub loss: Option<T>,
+    /// How much the batch counts in a mean over several: what its sum was divided by.
+    pub weight: f64,
     pub correct: usize,
     /// False if the update saw or wrote a NaN or infinity: the parameters or the optimiser's state are spoilt.
     pub finite: bool,
@@ -76,9 +81,6 @@ pub(super) struct Findings {
 
 /// No such index.
 pub(super) const NONE: usize = usize::MAX;
-
-/// Elements of a mask that are drawn at once.
-const MASK_ELEMENTS: usize = 512;
 
 impl<T: Element> Run<'_, T> {
     /// Runs all phases with `team`, and adds the seconds of each to `seconds`, if there are any.
@@ -134,6 +136,7 @@ impl<T: Element> Run<'_, T> {
         self.check_results()?;
         Ok(Outcome {
             loss: mean,
+            weight: self.divisor,
             correct: findings.correct.into_inner(),
             finite: findings.finite.into_inner(),
         })
@@ -163,6 +166,10 @@ impl<T: Element> Run<'_, T> {
                 }
                 Work::Update => {
                     self.update(index as usize, ready, findings);
+                    Ok(())
+                }
+                Work::Constrain(parameter) => {
+                    self.constrain(*parameter, index as usize);
                     Ok(())
                 }
             }
@@ -232,33 +239,38 @@ impl<T: Element> Run<'_, T> {
                     let x = memory.read(input, start(input), len);
                     activation::forward(context, activation, x, memory.write(output, start(output), len))
                 }
-                Operation::Softmax { input, output } => {
+                Operation::Softmax { input, output, log } => {
                     let x = memory.read(input, start(input), len);
-                    softmax::forward(context, x, memory.write(output, start(output), len), row)
+                    let forward = if log { softmax::log_softmax } else { softmax::forward };
+                    forward(context, x, memory.write(output, start(output), len), row)
                 }
                 Operation::Loss { output, targets, losses, d_output } => {
                     let y = memory.read(output, start(output), len);
                     let losses = memory.write(losses, rows.first, rows.count);
                     let d = d_output.map(|d| memory.write(d, start(d), len));
-                    let targets = targets.map(|id| memory.write(id, start(id), len));
+                    let targets = targets.map(|id| {
+                        let (start, len) = rows_of(id, self.plan.target_width);
+                        memory.write(id, start, len)
+                    });
                     self.loss(rows.first, rows.count, row, y, targets, losses, d, findings)
                 }
                 Operation::ActivationBackward { activation, saved, d } => {
                     let saved = memory.read(saved, start(saved), len);
                     activation::backward_in_place(context, activation, saved, memory.write(d, start(d), len))
                 }
-                Operation::SoftmaxBackward { output, d_output, d_input } => {
+                Operation::SoftmaxBackward { output, d_output, d_input, log } => {
                     let y = memory.read(output, start(output), len);
                     let d = memory.read(d_output, start(d_output), len);
-                    softmax::backward(context, y, d, memory.write(d_input, start(d_input), len), row)
+                    let backward = if log { softmax::log_softmax_backward } else { softmax::backward };
+                    backward(context, y, d, memory.write(d_input, start(d_input), len), row)
                 }
-                Operation::Dropout { input, output, mask } => {
+                Operation::Noise { input, output, noise, at } => {
                     let y = memory.write(output, start(output), len);
                     y.copy_from_slice(memory.read(input, start(input), len));
-                    self.drop_out(y, mask, rows.first * row)
+                    self.noise(y, noise, at, rows.first * row, false)
                 }
-                Operation::DropoutBackward { d, mask } => {
-                    self.drop_out(memory.write(d, start(d), len), mask, rows.first * row)
+                Operation::NoiseBackward { d, noise, at } => {
+                    self.noise(memory.write(d, start(d), len), noise, at, rows.first * row, true)
                 }
                 Operation::Custom { custom, input, output } => {
                     let (x, y) = (rows_of(input, custom.inputs), rows_of(output, custom.outputs));
@@ -283,22 +295,6 @@ impl<T: Element> Run<'_, T> {
                 }
             }
         }
-    }
-
-    /// Multiplies elements of a value by the mask of a layer, from the batch's element `first` on. It is drawn again for the
-    /// backward pass: an element's word is a matter of its place.
-    fn drop_out(&self, x: &mut [T], of: Mask, first: usize) -> Result<()> {
-        let [seed, step, part] = self.dropout;
-        let rng = Rng::new(seed).stream(purpose::DROPOUT).stream(step).stream(part).stream(of.layer as u64);
-        // The first of a layer, which mostly is the only one.
-        let rng = if of.number == 0 { rng } else { rng.stream(of.number as u64) };
-        let mut mask = [T::zero(); MASK_ELEMENTS];
-        for (piece, x) in x.chunks_mut(MASK_ELEMENTS).enumerate() {
-            let mask = &mut mask[..x.len()];
-            rng.at((first + piece * MASK_ELEMENTS) as u64).fill_dropout(self.context, mask, of.keep)?;
-            multiply(self.context, mask, x)?;
-        }
-        Ok(())
     }
 
     fn custom_parameters(&self, custom: CustomCall) -> &[T] {
@@ -451,7 +447,8 @@ impl<T: Element> Run<'_, T> {
             findings.output.fetch_min(first * width + index, Ordering::Relaxed);
         }
         // The gradient of the mean over the batch.
-        let batch = Rows::scaled(width, self.weight / self.plan.batch as f64);
+        let scale = if self.divisor == 0.0 { 0.0 } else { self.weight / self.divisor };
+        let batch = Rows::scaled(width, scale);
         let Some(kind) = self.plan.loss else { return Ok(()) };
         let Some(targets) = targets else {
             let classes = &self.classes[first..first + rows];
@@ -464,22 +461,10 @@ impl<T: Element> Run<'_, T> {
                     findings.correct.fetch_add(correct, Ordering::Relaxed);
                 }
             }
-            let options = CrossEntropy::default();
-            loss::cross_entropy_classes(context, y, classes, &options, batch, losses, d)?;
-            return Ok(());
+            return kind.of_classes(context, y, classes, self.loss_weights, batch, losses, d);
         };
         self.source.gather_values(context, &self.indices[first..first + rows], targets);
-        let t = &*targets;
-        match kind {
-            Loss::MeanSquaredError => loss::mean_squared_error(context, y, t, batch, losses, d)?,
-            Loss::CrossEntropy => {
-                loss::cross_entropy_soft(context, y, t, &CrossEntropy::default(), batch, losses, d)?
-            }
-            Loss::BinaryCrossEntropy => {
-                loss::binary_cross_entropy_logits(context, y, t, None, batch, losses, d)?
-            }
-        };
-        Ok(())
+        kind.of_values(context, y, targets, self.loss_weights, batch, losses, d)
     }
 
     /// The pieces of tile `tile` of the flat arrays, start, end and group, without the gaps between parameters: with an
@@ -540,6 +525,25 @@ impl<T: Element> Run<'_, T> {
                 findings.finite.store(false, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Holds tile `tile` of a parameter's columns to its constraint.
+    ///
+    /// # Safety
+    /// As [`Run::tile`].
+    unsafe fn constrain(&self, parameter: usize, tile: usize) {
+        let parameter = &self.graph.parameters[parameter];
+        let Some(constraint) = parameter.constraint else { return };
+        let ((rows, cols), first) = (parameter.norm_shape(), tile * CONSTRAINT_COLUMNS);
+        let layout = Layout {
+            rows,
+            cols: CONSTRAINT_COLUMNS.min(cols - first),
+            row_stride: cols as isize,
+            col_stride: 1,
+        };
+        // SAFETY: the columns are this tile's alone; nothing else in this phase touches the parameters.
+        let columns = unsafe { self.memory.flat(parameter.offset + first, layout, 0) }.parameters;
+        update::constrain_columns(self.context, constraint, columns);
     }
 
     /// Updates the parameters from `start` on that `layout` says. False if something is not finite.

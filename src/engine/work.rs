@@ -27,7 +27,7 @@ pub(crate) fn count_work(graph: &Graph, batch: usize, task: Task) -> f64 {
                 (Op::Dense { .. }, false) => inputs * outputs,
                 (Op::Dense { .. }, true) if index == 0 && !task.wants_d_input() => 2.0 * inputs * outputs,
                 (Op::Dense { .. }, true) => 3.0 * inputs * outputs,
-                (Op::Activation(_) | Op::Softmax | Op::Dropout { .. } | Op::Custom { .. }, _) => {
+                (Op::Activation(_) | Op::Softmax { .. } | Op::Noise { .. } | Op::Custom { .. }, _) => {
                     8.0 * outputs
                 }
             };

@@ -4,7 +4,7 @@ use super::init;
 use super::layer::Layer;
 use super::spec::Spec;
 use crate::context::{Backend, Context};
-use crate::engine::{BatchSource, Engine, Fusion, Graph, Loss, Parameter, TargetKind, Task};
+use crate::engine::{BatchSource, Engine, Fusion, Graph, Loss, LossWeights, Parameter, TargetKind, Task};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, reduce};
@@ -48,7 +48,7 @@ impl<T: Element> Model<T> {
         let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
             // Each parameter has a stream of its own: its numbers do not depend on the layers before it.
-            let values: Vec<T> = init::draw(&context, parameter, &mut rng.stream(index as u64));
+            let values: Vec<T> = init::draw(&context, parameter, &mut rng.stream(index as u64))?;
             if let Some(index) = reduce::first_non_finite(&context, &values) {
                 let (place, value) = (parameter.name.clone(), values[index].to_f64());
                 return Err(Error::NonFinite { what: "parameter", place, step: 0, index, value });
@@ -81,18 +81,21 @@ impl<T: Element> Model<T> {
         self.layers.iter().map(|layer| layer.spec()).collect()
     }
 
-    /// Sets what the model is trained to make small, and how. The optimiser begins anew, with all parameters in one group.
+    /// Sets what the model is trained to make small, and how. The optimiser begins anew, with all parameters in one group; classes
+    /// have no weights.
     ///
     /// # Errors
-    /// [`Error::Argument`] if an option of the optimiser is out of its range: a learning rate that is negative, NaN
+    /// [`Error::Argument`] if an option of the loss or the optimiser is out of its range: a learning rate that is negative, NaN
     /// or infinite, for example.
     pub fn compile(&mut self, loss: Loss, optimizer: impl Into<Optimizer>) -> Result<()> {
+        loss.check_options::<T>(self.engine.context())?;
         let mut optimizers = Groups::default();
         optimizers.add(optimizer.into())?;
         self.optimizers = optimizers;
         self.engine.forget_optimiser();
         self.engine.change_parameters(|all| all.iter_mut().for_each(|parameter| parameter.group = 0));
         self.compiled = Some(loss);
+        self.engine.loss_weights = LossWeights::default();
         self.accumulated = 0;
         Ok(())
     }
@@ -153,7 +156,7 @@ impl<T: Element> Model<T> {
     }
 
     /// The parameters that are called so, and those of the layers.
-    fn find_all(&self, operation: &'static str, names: &[&str]) -> Result<Vec<usize>> {
+    pub(super) fn find_all(&self, operation: &'static str, names: &[&str]) -> Result<Vec<usize>> {
         let all = &self.engine.graph().parameters;
         let mut found = Vec::new();
         for name in names {
@@ -274,7 +277,7 @@ impl<T: Element> Model<T> {
         self.engine.graph().parameters.iter().map(info).collect()
     }
 
-    fn find(&self, operation: &'static str, name: &str) -> Result<(usize, &Parameter)> {
+    pub(super) fn find(&self, operation: &'static str, name: &str) -> Result<(usize, &Parameter)> {
         let all = &self.engine.graph().parameters;
         all.iter().enumerate().find(|(_, p)| p.name == name).ok_or_else(|| {
             let names: Vec<_> = all.iter().map(|p| p.name.as_str()).collect();
@@ -379,8 +382,8 @@ impl<T: Element> Model<T> {
         source.target_kind().ok_or_else(|| Error::data(operation, "targets", "classes or values", "none"))
     }
 
-    /// True if the last layer is a softmax (for [`Loss::CrossEntropy`]) or a sigmoid (for
-    /// [`Loss::BinaryCrossEntropy`]), so that the outputs are probabilities already.
+    /// True if the last layer is a softmax (for a cross-entropy) or a sigmoid (for [`Loss::BinaryCrossEntropy`]), so that the
+    /// outputs are probabilities already.
     pub(crate) fn puts_out_probabilities(&self, loss: Loss) -> bool {
         self.engine.ends_in_loss(loss)
     }

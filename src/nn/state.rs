@@ -38,6 +38,8 @@ impl<T: Element> Model<T> {
         state.set_text("element", T::NAME);
         state.set_text("loss", format!("{loss:?}"));
         state.set_text("clip", format!("{:?}", self.engine.clip));
+        state.set_text("weights of the loss", format!("{:?}", self.engine.loss_weights));
+        state.set_text("constraints", self.constraints());
         state.set_integer("steps", self.steps());
         state.set_integer("seed", self.engine.seed);
         state.set_part("optimizer", &self.optimizers.state());
@@ -55,6 +57,13 @@ impl<T: Element> Model<T> {
             }
         }
         Ok(state)
+    }
+
+    /// The constraints of all parameters that have one.
+    fn constraints(&self) -> String {
+        let all = self.engine.graph().parameters.iter();
+        let held = all.filter_map(|p| p.constraint.map(|constraint| format!("{}: {constraint:?}", p.name)));
+        held.collect::<Vec<_>>().join(", ")
     }
 
     /// Takes over what [`state`](Self::state) gave of a model of the same layers, loss and optimiser, and forgets its own. What
@@ -75,6 +84,8 @@ impl<T: Element> Model<T> {
         same("element", T::NAME.to_owned())?;
         same("loss", format!("{loss:?}"))?;
         same("clip", format!("{:?}", self.engine.clip))?;
+        same("weights of the loss", format!("{:?}", self.engine.loss_weights))?;
+        same("constraints", self.constraints())?;
         let mut optimizers = self.optimizers.clone();
         optimizers.restore(&state.part("optimizer"))?;
         let (steps, seed) = (state.integer("steps")?, state.integer("seed")?);

@@ -7,7 +7,7 @@
 //! ```
 
 use super::model::Model;
-use crate::engine::{BatchSource, Call, Engine, Half, TargetKind, Task};
+use crate::engine::{BatchSource, Call, Engine, Half, Outcome, TargetKind, Task};
 use crate::error::{Error, Result};
 use crate::kernel::update::AnyStep;
 use crate::kernel::{Element, reduce};
@@ -31,6 +31,14 @@ pub struct PhaseTime {
 pub(crate) struct Score<T> {
     pub loss: T,
     pub correct: usize,
+    /// How much the samples count together in a mean over several batches: their number, or the sum of their weights.
+    pub weight: f64,
+}
+
+impl<T: Element> Score<T> {
+    fn of(outcome: Outcome<T>) -> Self {
+        Self { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct, weight: outcome.weight }
+    }
 }
 
 /// No samples: for what needs none.
@@ -92,7 +100,7 @@ impl<T: Element> Model<T> {
             let call =
                 Call { update: Some(update), count_correct, seconds, ..Call::new(task, source, indices) };
             let outcome = engine.run(team, call)?;
-            Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
+            Ok(Score::of(outcome))
         })
     }
 
@@ -165,8 +173,7 @@ impl<T: Element> Model<T> {
         let result = self.engine.run(team, call);
         // What is not finite is found before any gradient.
         self.accumulated = accumulated + usize::from(result.is_ok());
-        let outcome = result?;
-        Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
+        result.map(Score::of)
     }
 
     /// Drops the gradients that were accumulated since the last update: PyTorch's `zero_grad`.
@@ -338,7 +345,7 @@ impl<T: Element> Model<T> {
         self.check_samples("evaluate", source, indices)?;
         let task = Task::Evaluate(loss, Self::targets("evaluate", source)?);
         let outcome = self.engine.run(team, Call { count_correct, ..Call::new(task, source, indices) })?;
-        Ok(Score { loss: outcome.loss.unwrap_or_else(T::zero), correct: outcome.correct })
+        Ok(Score::of(outcome))
     }
 
     /// The outputs of the last run, row by row: of a step those before its update, logits where the loss takes logits.

@@ -14,11 +14,12 @@
 //!   Lion       1                                                 Chen et al. 2023
 //! ```
 //!
-//! All take an L2 penalty or decoupled weight decay, an L1 penalty, and can maximise; [`Clip`] bounds the gradients. Their
+//! All take an L2 penalty or decoupled weight decay, an L1 penalty, and can maximise; [`Clip`] bounds the gradients, and a [`Constraint`]
+//! holds parameters after each update. Their
 //! steps run on any slices too: [`kernel::update`](crate::kernel::update).
 
 pub use crate::kernel::update::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Lion, NAdam, RAdam, RmsProp, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Constraint, Lion, NAdam, RAdam, RmsProp, Sgd,
 };
 
 mod groups;

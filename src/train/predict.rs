@@ -1,10 +1,10 @@
 //! What a model says of samples: evaluate, predict, probabilities, classes.
 
 use crate::data::Batches;
-use crate::engine::{BatchSource, Loss};
+use crate::engine::{BatchSource, Outputs, TargetKind};
 use crate::error::{Error, Result};
 use crate::kernel::activation::{self, Activation};
-use crate::kernel::{Element, reduce, softmax};
+use crate::kernel::{Element, math, reduce, softmax};
 use crate::nn::Model;
 use crate::parallel;
 use crate::tensor::Tensor;
@@ -16,10 +16,34 @@ pub(super) const BATCH: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// The mean loss.
+    /// The mean loss, weighted where classes have weights.
     pub loss: f64,
     /// The share of samples whose largest output is their class; only for class targets.
     pub accuracy: Option<f64>,
+}
+
+/// The loss and accuracy of `model` on all samples of `source`, as part of `team`.
+pub(super) fn evaluate_in<T: Element>(
+    model: &mut Model<T>,
+    team: &Team<'_>,
+    source: &dyn BatchSource<T>,
+) -> Result<Evaluation> {
+    // Asked once: a source that changes its mind gets an error, not a panic.
+    let len = source.len();
+    if len == 0 {
+        return Err(Error::data("evaluate", "data set", "at least one sample", 0));
+    }
+    let classes = matches!(source.target_kind(), Some(TargetKind::Classes(_)));
+    let (mut sum, mut weight, mut correct) = (0.0, 0.0, 0);
+    for batch in Batches::new(len, BATCH, None)?.iter() {
+        let score = model.score_in(team, source, batch, classes)?;
+        sum += score.loss.to_f64() * score.weight;
+        weight += score.weight;
+        correct += score.correct;
+    }
+    // Nothing counts where every class has the weight 0.
+    let loss = if weight == 0.0 { 0.0 } else { sum / weight };
+    Ok(Evaluation { loss, accuracy: classes.then_some(correct as f64 / len as f64) })
 }
 
 impl<T: Element> Model<T> {
@@ -55,29 +79,28 @@ impl<T: Element> Model<T> {
         Ok(result)
     }
 
-    /// The probability of each class: softmax of the outputs under [`Loss::CrossEntropy`], their sigmoid under
-    /// [`Loss::BinaryCrossEntropy`], and the outputs themselves where the last layer is one of these already.
+    /// The probability of each class: softmax of the outputs under a cross-entropy, their sigmoid under
+    /// [`Loss::BinaryCrossEntropy`](crate::nn::Loss::BinaryCrossEntropy), their exponential under losses of logarithms of
+    /// probabilities, and the outputs themselves where the last layer is a softmax or sigmoid already.
     ///
     /// # Errors
     /// As [`predict`](Self::predict); [`Error::State`] if the model has another loss or none.
     pub fn predict_proba(&mut self, source: &dyn BatchSource<T>) -> Result<Tensor<T>> {
         let loss = self.compiled("predict_proba")?;
-        if loss == Loss::MeanSquaredError {
+        let outputs = loss.outputs();
+        if outputs == Outputs::Values {
             return Err(Error::State {
                 operation: "predict_proba",
                 what: "the model was not compiled with a cross-entropy: its outputs are not probabilities",
             });
         }
         let mut result = self.predict(source)?;
-        if !self.puts_out_probabilities(loss) {
-            let (context, width) = (self.context(), self.outputs());
-            if loss == Loss::CrossEntropy {
-                let logits = result;
-                result = Tensor::zeros(logits.shape())?;
-                softmax::forward(&context, logits.as_slice(), result.as_mut_slice(), width)?;
-            } else {
-                activation::forward_in_place(&context, Activation::Sigmoid, result.as_mut_slice())?;
-            }
+        let (context, width) = (self.context(), self.outputs());
+        match outputs {
+            Outputs::LogProbabilities => math::exp_in_place(&context, result.as_mut_slice()),
+            _ if self.puts_out_probabilities(loss) => {}
+            Outputs::Logits => softmax::forward_in_place(&context, result.as_mut_slice(), width)?,
+            _ => activation::forward_in_place(&context, Activation::Sigmoid, result.as_mut_slice())?,
         }
         Ok(result)
     }

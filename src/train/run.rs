@@ -239,12 +239,13 @@ fn step<T: Element>(
         return model.step_in(team, data, indices, classes);
     }
     model.drop_accumulated();
-    let mut total = Score { loss: T::zero(), correct: 0 };
+    let mut total = Score { loss: T::zero(), correct: 0, weight: 0.0 };
     for part in indices.chunks(batch) {
-        let weight = part.len() as f64 / indices.len() as f64;
+        let weight = model.share_of(data, part, indices)?;
         let score = model.accumulate_in(team, data, part, weight, classes)?;
         total.loss += T::from_f64(weight) * score.loss;
         total.correct += score.correct;
+        total.weight += score.weight;
     }
     model.apply_in(team)?;
     Ok(total)

@@ -26,6 +26,7 @@ mod adam;
 mod adamax;
 mod any;
 mod clip;
+mod constraint;
 mod lion;
 mod max_norm;
 mod nadam;
@@ -40,6 +41,8 @@ pub use adamax::{Adamax, AdamaxRule, adamax};
 pub(crate) use any::{AnyStep, Ready};
 pub use clip::{Clip, clip_norm, clip_value, norm, norm_scale};
 pub(crate) use clip::{other_scale, sum_squares};
+pub(crate) use constraint::{COLUMNS as CONSTRAINT_COLUMNS, constrain_columns};
+pub use constraint::{Constraint, constrain};
 pub use lion::{Lion, LionRule, lion};
 pub use max_norm::max_norm;
 pub use nadam::{NAdam, NAdamRule, nadam};
@@ -316,4 +319,5 @@ compiled! {
     clip::Scale<'a, Self>,
     clip::SumSquares<'a, Self>,
     max_norm::MaxNorm<'a, Self>,
+    constraint::Constrain<'a, Self>,
 }
