@@ -9,10 +9,8 @@ use clap::{Parser, ValueEnum};
 use gemmule::data::{Dataset, load_idx_dir};
 use gemmule::nn::{Activation, Dense, Init, Loss, Model, Sequential};
 use gemmule::optim::{Adam, Optimizer, Sgd};
-use gemmule::train::{Callback, ConfusionMatrix, Control, Event, Fit, Run};
+use gemmule::train::{ConfusionMatrix, Control, Event, Fit, Progress};
 use gemmule::{Context, Parallelism};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -88,58 +86,6 @@ impl Rule {
     }
 }
 
-/// Shows a run: a bar where the output is a terminal, a line per epoch everywhere.
-struct Progress {
-    bar: ProgressBar,
-    epochs: usize,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let bar = if std::io::stdout().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{prefix} [{bar:40}] {pos}/{len} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        Self { bar, epochs: 0 }
-    }
-}
-
-impl Callback<f32> for Progress {
-    fn on_event(&mut self, event: &Event<'_>, _: &mut Run<'_, f32>) -> gemmule::Result<Control> {
-        match event {
-            Event::TrainBegin { epochs, samples, .. } => {
-                self.epochs = *epochs;
-                self.bar.set_length(*samples as u64);
-            }
-            Event::EpochBegin { epoch } => {
-                self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
-                self.bar.set_position(0);
-            }
-            Event::StepEnd { samples, loss, step, .. } => {
-                self.bar.inc(*samples as u64);
-                if step % 50 == 0 {
-                    self.bar.set_message(format!("loss {loss:.4}"));
-                }
-            }
-            Event::EpochEnd(log) => {
-                let line = format!(
-                    "epoch {}/{}: loss {:.4}, training accuracy {:.2} %, test loss {:.4}, test accuracy {:.2} %, {:.0} samples/s",
-                    log.epoch,
-                    self.epochs,
-                    log.loss,
-                    100.0 * log.accuracy.unwrap_or(f64::NAN),
-                    log.validation_loss.unwrap_or(f64::NAN),
-                    100.0 * log.validation_accuracy.unwrap_or(f64::NAN),
-                    log.samples_per_second(),
-                );
-                self.bar.suspend(|| println!("{line}"));
-            }
-            Event::TrainEnd(_) => self.bar.finish_and_clear(),
-            _ => {}
-        }
-        Ok(Control::Continue)
-    }
-}
-
 fn classes(data: &Dataset) -> usize {
     data.class_counts().map_or(0, |counts| counts.len())
 }
@@ -165,7 +111,8 @@ fn run(options: &Options) -> gemmule::Result<()> {
     let context = Context::detect()?.with_parallelism(parallelism);
     let (train, test) = load_idx_dir(&options.data)?;
     let mut model = build(options, context, &train)?;
-    let (mut progress, mut threads) = (Progress::new(), 1);
+    let mut progress = Progress::new().lines(|line| println!("{line}"));
+    let mut threads = 1;
     let mut watch = |event: &Event<'_>| {
         if let Event::TrainBegin { threads: used, .. } = event {
             threads = *used;

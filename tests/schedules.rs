@@ -1,7 +1,7 @@
 //! Schedules of the learning rate: against PyTorch and Keras, their options, and what they remember.
 
-use gemmule::{Error, State};
 use gemmule::optim::schedule::*;
+use gemmule::{Error, State};
 
 /// The numbers of a line of `golden/schedules.csv`.
 fn golden(name: &str) -> Vec<f64> {

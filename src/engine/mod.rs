@@ -252,6 +252,11 @@ impl<T: Element> Engine<T> {
         for (to, from) in self.parameters[range].iter_mut().zip(values) {
             *to = from;
         }
+        self.mend();
+    }
+
+    /// Makes a spoilt model usable again if no parameter is NaN or infinite any more.
+    fn mend(&mut self) {
         if self.poisoned.is_some() && reduce::first_non_finite(&self.context, &self.parameters).is_none() {
             self.poisoned = None;
             self.forget_optimiser();

@@ -57,4 +57,22 @@ impl<T: Element> Engine<T> {
         self.forwarded = None;
         Ok(())
     }
+
+    /// All parameters, as they lie in memory.
+    pub(crate) fn all_parameters(&self) -> &[T] {
+        &self.parameters
+    }
+
+    /// Exchanges all parameters, as they lie in memory, for others. With finite ones a spoilt model is usable again.
+    pub(crate) fn exchange_parameters(&mut self, others: &mut [T]) {
+        // A backward half would mix the old and the new ones.
+        self.forwarded = None;
+        self.parameters.swap_with_slice(others);
+        self.mend();
+    }
+
+    /// True if a step spoilt the parameters.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.poisoned.is_some()
+    }
 }

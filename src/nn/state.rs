@@ -153,6 +153,30 @@ impl<T: Element> Model<T> {
         self.accumulated = 0;
         Ok(())
     }
+
+    /// All parameters one after the other, as they lie in memory: for copies and averages of all of them.
+    pub(crate) fn all_parameters(&self) -> &[T] {
+        self.engine.all_parameters()
+    }
+
+    /// Exchanges all parameters for others that [`all_parameters`](Self::all_parameters) gave of such a model.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they are more or fewer: nothing is changed then.
+    pub(crate) fn exchange_parameters(&mut self, operation: &'static str, others: &mut [T]) -> Result<()> {
+        let len = self.all_parameters().len();
+        if others.len() != len {
+            let expected = format!("{len} numbers, as many as the model has");
+            return Err(Error::shape(operation, "weights", expected, others.len()));
+        }
+        self.engine.exchange_parameters(others);
+        Ok(())
+    }
+
+    /// True if a step spoilt the parameters: see [`Error::Poisoned`].
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.engine.is_spoilt()
+    }
 }
 
 fn shape(parameter: &Parameter) -> Vec<u64> {

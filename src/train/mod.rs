@@ -1,6 +1,7 @@
 //! The training loop and what a person wants around it: fit, evaluate, predict, callbacks, metrics.
 
 mod callback;
+mod callbacks;
 mod checkpoint;
 mod cross_validate;
 mod fit;
@@ -12,6 +13,9 @@ mod rates;
 mod run;
 
 pub use callback::{Callback, Control, Event, Run, WithRun};
+#[cfg(feature = "progress")]
+pub use callbacks::Progress;
+pub use callbacks::{EarlyStopping, ExponentialMovingAverage, NanReport, StopOnNan, TimeBudget};
 pub use checkpoint::{Checkpoint, Checkpoints, OnError};
 pub use cross_validate::{CrossValidate, CrossValidation, FoldData, FoldScore, Spread, cross_validate};
 pub use fit::Fit;

@@ -25,6 +25,7 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod any;
+mod average;
 mod clip;
 mod constraint;
 mod lion;
@@ -39,6 +40,7 @@ pub use adagrad::{Adagrad, AdagradRule, adagrad};
 pub use adam::{Adam, AdamRule, AdamW, adam, amsgrad};
 pub use adamax::{Adamax, AdamaxRule, adamax};
 pub(crate) use any::{AnyStep, Ready};
+pub use average::moving_average;
 pub use clip::{Clip, clip_norm, clip_value, norm, norm_scale};
 pub(crate) use clip::{other_scale, sum_squares};
 pub(crate) use constraint::{COLUMNS as CONSTRAINT_COLUMNS, constrain_columns};
@@ -319,5 +321,5 @@ compiled! {
     clip::Scale<'a, Self>,
     clip::SumSquares<'a, Self>,
     max_norm::MaxNorm<'a, Self>,
-    constraint::Constrain<'a, Self>,
+    average::Average<'a, Self>,
 }
