@@ -54,7 +54,7 @@ pub fn random_split(dataset: &Dataset, fractions: &[f64], seed: u64) -> Result<V
 /// As [`random_split`] with `[1 - test_fraction, test_fraction]`.
 pub fn train_test_split(dataset: &Dataset, test_fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
     let operation = "train_test_split";
-    check_fraction(operation, test_fraction)?;
+    check_fraction(operation, "test_fraction", test_fraction)?;
     let parts = split(operation, dataset.len(), &[1.0 - test_fraction, test_fraction], seed)?;
     Ok((dataset.subset(&parts[0])?, dataset.subset(&parts[1])?))
 }
@@ -114,7 +114,7 @@ pub fn stratified_train_test_split(
     seed: u64,
 ) -> Result<(Dataset, Dataset)> {
     let operation = "stratified_train_test_split";
-    check_fraction(operation, test_fraction)?;
+    check_fraction(operation, "test_fraction", test_fraction)?;
     let labels = class_labels(operation, dataset)?;
     let parts = stratified(operation, &labels, &[1.0 - test_fraction, test_fraction], seed)?;
     Ok((dataset.subset(&parts[0])?, dataset.subset(&parts[1])?))
@@ -212,7 +212,7 @@ pub(super) fn samples_of<G: Ord + Copy>(classes: &Classes<G>, groups: &[usize]) 
 /// [`Error::Argument`] if the fraction is not above 0 and below 1; [`Error::Data`] if no sample is left for training.
 pub fn ordered_train_test_split(dataset: &Dataset, test_fraction: f64) -> Result<(Dataset, Dataset)> {
     let operation = "ordered_train_test_split";
-    let [train, _] = train_test_sizes(operation, dataset.len(), test_fraction)?;
+    let [train, _] = train_test_sizes(operation, "test_fraction", dataset.len(), test_fraction)?;
     let all = indices(operation, dataset.len())?;
     Ok((dataset.subset(&all[..train])?, dataset.subset(&all[train..])?))
 }
@@ -220,10 +220,11 @@ pub fn ordered_train_test_split(dataset: &Dataset, test_fraction: f64) -> Result
 /// scikit-learn's sizes: those of the test part rounded up.
 pub(super) fn train_test_sizes(
     operation: &'static str,
+    what: &'static str,
     len: usize,
     test_fraction: f64,
 ) -> Result<[usize; 2]> {
-    check_fraction(operation, test_fraction)?;
+    check_fraction(operation, what, test_fraction)?;
     let test = (test_fraction * len as f64).ceil() as usize;
     if test >= len {
         let got = format!("none: {test_fraction} of {len} are for testing");
@@ -232,9 +233,9 @@ pub(super) fn train_test_sizes(
     Ok([len - test, test])
 }
 
-fn check_fraction(operation: &'static str, test_fraction: f64) -> Result<()> {
-    if !(test_fraction > 0.0 && test_fraction < 1.0) {
-        return Err(Error::argument(operation, "test_fraction", "above 0 and below 1", test_fraction));
+fn check_fraction(operation: &'static str, what: &'static str, fraction: f64) -> Result<()> {
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(Error::argument(operation, what, "above 0 and below 1", fraction));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-"""Writes splits.txt: scikit-learn's folds, class weights and scalers, the golden values of tests/splits/golden.rs.
+"""Writes splits.txt: scikit-learn's folds, class weights and scalers, and what a second implementation draws with a seed: the
+golden values of tests/splits/golden.rs.
 
     python tests/golden/splits.py > tests/golden/splits.txt
 
@@ -31,6 +32,97 @@ def labels(stream, n, weights):
     """Classes in the proportions `weights`, which sum to 16."""
     deck = np.repeat(np.arange(len(weights)), weights)
     return np.array([deck[mixed(stream, i) % 16] for i in range(n)])
+
+
+class Rng:
+    """A second implementation of the crate's generator (src/rng) and of what is drawn from it."""
+
+    def __init__(self, key, upper=0):
+        self.key, self.upper, self.position = key, upper, 0
+
+    @staticmethod
+    def philox(lower, upper, key):
+        c = [lower % 2**32, lower >> 32, upper % 2**32, upper >> 32]
+        k = [key % 2**32, key >> 32]
+        for _ in range(10):
+            a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = [(b >> 32) ^ c[1] ^ k[0], b % 2**32, (a >> 32) ^ c[3] ^ k[1], a % 2**32]
+            k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+        return c
+
+    def stream(self, i):
+        a, b, c, d = self.philox(i, self.upper, self.key ^ 0x243F6A8885A308D3)
+        return Rng(a | b << 32, c | d << 32)
+
+    def word(self):
+        word = self.philox(self.position // 4, self.upper, self.key)[self.position % 4]
+        self.position += 1
+        return word
+
+    def double(self):
+        low = self.word()
+        return low | self.word() << 32
+
+    def below(self, n):
+        product = self.double() * n
+        assert product % 2**64 >= n, "a rejection may be due"
+        return product >> 64
+
+    def uniform(self):
+        return (self.double() >> 11) * 2.0**-53
+
+    def shuffle(self, items):
+        items = list(items)
+        for last in range(len(items) - 1, 0, -1):
+            chosen = self.below(last + 1)
+            items[last], items[chosen] = items[chosen], items[last]
+        return items
+
+
+SPLIT, FOLD, SAMPLER, RESAMPLE = 4, 16, 17, 18
+
+
+def tests_of(folds, k):
+    return [[i for i, fold in enumerate(folds) if fold == f] for f in range(k)]
+
+
+def seeded():
+    """What the crate draws with seed 42."""
+    seed = Rng(42)
+    order = seed.stream(FOLD).shuffle(range(8))
+    line("seeded_k_fold", *[sorted(order[a:b]) for a, b in ((0, 3), (3, 6), (6, 8))])
+
+    y = [0, 1, 0, 1, 1, 0, 1, 1]
+    folds, dealt = [None] * 8, 0
+    for label in (0, 1):
+        members = [i for i in range(8) if y[i] == label]
+        dealt_to = sorted(card % 2 for card in range(dealt, dealt + len(members)))
+        for sample, fold in zip(members, seed.stream(FOLD).stream(label).shuffle(dealt_to)):
+            folds[sample] = fold
+        dealt += len(members)
+    line("seeded_stratified_k_fold", *tests_of(folds, 2))
+
+    # Six and four samples, halved: three and two of them.
+    first, second = [seed.stream(SPLIT).stream(label).shuffle(members)
+                     for label, members in ((0, range(6)), (1, range(6, 10)))]
+    parts = [first[:3] + second[:2], first[3:] + second[2:]]
+    line("seeded_stratified", *[seed.stream(SPLIT).stream(2**32 + p).shuffle(part) for p, part in enumerate(parts)])
+
+    groups = [4, 4, 2, 2, 9, 9, 1]
+    names = sorted(set(groups))
+    order = seed.stream(SPLIT).shuffle(range(4))
+    line("seeded_groups", *[[i for i, g in enumerate(groups) if names.index(g) in part] for part in (order[:2], order[2:])])
+
+    weights = [1.0, 2.0, 3.0, 4.0]
+    epoch = seed.stream(SAMPLER).stream(3)
+    line("seeded_with_replacement", [int(np.searchsorted(np.cumsum(weights), epoch.uniform() * 10.0, side="right")) for _ in range(8)])
+    epoch = seed.stream(SAMPLER).stream(3)
+    keys = [-np.log(1.0 - epoch.uniform()) / weight for weight in weights]
+    line("seeded_without_replacement", np.argsort(keys))
+
+    rng = seed.stream(RESAMPLE).stream(1)
+    line("seeded_oversample", list(range(6)) + [(4, 5)[rng.below(2)] for _ in range(2)])
+    line("seeded_undersample", seed.stream(RESAMPLE).stream(0).shuffle(range(4))[:2] + [4, 5])
 
 
 print(f"# scikit-learn {sklearn.__version__}, NumPy {np.__version__}; written by splits.py")
@@ -86,3 +178,4 @@ scaler = MinMaxScaler(clip=True).fit(x[:20])
 line("min_max_clip", scaler.transform(x)[[40, 77, 299]])
 encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore").fit(x[:, 3:4])
 line("one_hot", encoder.categories_[0], encoder.transform(x[[0, 1, 2, 3, 4, 5], 3:4]), encoder.transform([[9.0]]))
+seeded()

@@ -25,7 +25,7 @@ impl Options {
         mut draw: impl FnMut(&[usize; 2], Rng) -> Result<Vec<Vec<usize>>>,
     ) -> Result<Folds> {
         check_splits(operation, self.splits, 1, usize::MAX, "splits")?;
-        let sizes = train_test_sizes(operation, len, self.test_size)?;
+        let sizes = train_test_sizes(operation, "test_size", len, self.test_size)?;
         let rng = Rng::new(self.seed).stream(purpose::FOLD);
         let folds = (0..self.splits as u64).map(|split| {
             let mut parts = draw(&sizes, rng.stream(split))?.into_iter();

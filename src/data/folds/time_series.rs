@@ -62,7 +62,11 @@ impl TimeSeriesSplit {
     /// the first fold would have nothing to train on.
     pub fn folds(&self, len: usize) -> Result<Folds> {
         let operation = "TimeSeriesSplit";
-        check_splits(operation, self.splits, 2, len.saturating_sub(1), "samples but one")?;
+        check_splits(operation, self.splits, 2, usize::MAX, "samples")?;
+        if self.splits >= len {
+            let expected = format!("more than {} (one per fold, and one before)", self.splits);
+            return Err(Error::data(operation, "samples", expected, len));
+        }
         for (what, size) in [("max_train_size", self.max_train_size), ("test_size", self.test_size)] {
             if size == Some(0) {
                 return Err(Error::argument(operation, what, "at least 1", 0));

@@ -103,7 +103,11 @@ impl MinMax {
     /// Factors and offsets are numbers.
     fn check(&self, operation: &'static str, of: Of) -> Result<()> {
         let (scale, offset) = self.affine();
-        if let Some(at) = scale.iter().zip(&offset).position(|(s, o)| !(s.is_finite() && o.is_finite())) {
+        let wrong = |at: &usize| {
+            let extent = self.maximum[*at] - self.minimum[*at];
+            ![extent, scale[*at], offset[*at]].iter().all(|number| number.is_finite())
+        };
+        if let Some(at) = (0..scale.len()).find(wrong) {
             let got = format!("{} to {}", self.minimum[at], self.maximum[at]);
             return Err(Error::data(operation, column(of, at), "an extent that f64 holds", got));
         }
