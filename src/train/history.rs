@@ -60,3 +60,49 @@ pub struct History {
     /// True if a callback stopped the run.
     pub stopped: bool,
 }
+
+impl History {
+    /// The figures as a table: a column per figure, a row per epoch; empty where an epoch has no such figure. Numbers are as short as
+    /// reads back exactly.
+    ///
+    /// ```
+    /// use gemmule::train::History;
+    /// assert_eq!(History::default().to_csv(), "epoch,samples,seconds\n");
+    /// ```
+    pub fn to_csv(&self) -> String {
+        let names = self.figures();
+        let mut text = String::from("epoch");
+        for name in &names {
+            text += &format!(",{}", csv_field(name));
+        }
+        text += ",samples,seconds\n";
+        for log in &self.epochs {
+            text += &log.epoch.to_string();
+            for name in &names {
+                text += &log.value(name).map_or(",".to_owned(), |value| format!(",{value:?}"));
+            }
+            text += &format!(",{},{:?}\n", log.samples, log.seconds);
+        }
+        text
+    }
+
+    /// The names of all figures, in the order in which they first occur.
+    pub(super) fn figures(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in self.epochs.iter().flat_map(EpochLog::values) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+}
+
+/// A name as a field of a CSV file (RFC 4180).
+pub(super) fn csv_field(name: &str) -> String {
+    if name.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name.to_owned()
+    }
+}

@@ -10,9 +10,9 @@
 
 use super::callback::{Callback, Control, Event, Run};
 use super::checkpoint::{Fingerprint, Moment, snapshot};
+use super::evaluate::evaluate_in;
 use super::fit::Fit;
 use super::history::{EpochLog, History};
-use super::evaluate::evaluate_in;
 use crate::data::Batches;
 use crate::engine::{BatchSource, TargetKind};
 use crate::error::Result;
