@@ -2,7 +2,9 @@
 //! the folder that `ci/torch.sh` hands to `tests/golden/interchange.py check`.
 
 use gemmule::data::{Dataset, read_safetensors};
-use gemmule::nn::{Activation, Dense, Dropout, Init, Model, ModelFile, SavedModel, Sequential, Softmax, Strict};
+use gemmule::nn::{
+    Activation, Dense, Dropout, Init, Model, ModelFile, SavedModel, Sequential, Softmax, Strict,
+};
 use gemmule::{Element, Tensor};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +69,8 @@ fn half_precision_is_converted_if_asked_for() {
         let before = model.parameter("0.weight").unwrap();
         let error = model.load_weights(&path, Strict::Yes).unwrap_err().to_string();
         let dtype = name[4..].to_uppercase();
-        let expected = format!(": safetensors: the type of \"0.weight\": expected F32 (or convert), got {dtype}");
+        let expected =
+            format!(": safetensors: the type of \"0.weight\": expected F32 (or convert), got {dtype}");
         assert!(error.ends_with(&expected), "{error}");
         assert_eq!(model.parameter("0.weight").unwrap(), before);
 
@@ -97,8 +100,24 @@ fn every_activation_agrees_under_names_of_modules() {
         assert_eq!(report.unexpected.len(), 4 * (Activation::ALL.len() - 1));
         // In the script's order.
         let order = [
-            "identity", "exponential", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu",
-            "softplus", "softsign", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh", "mish",
+            "identity",
+            "exponential",
+            "sigmoid",
+            "tanh",
+            "relu",
+            "leaky_relu",
+            "relu6",
+            "elu",
+            "selu",
+            "celu",
+            "softplus",
+            "softsign",
+            "hard_sigmoid",
+            "hard_swish",
+            "silu",
+            "gelu",
+            "gelu_tanh",
+            "mish",
         ];
         let at = order.iter().position(|name| *name == activation.name()).unwrap();
         let mine: Vec<f32> = (0..5).flat_map(|i| logits.row(i)[2 * at..2 * at + 2].to_vec()).collect();
@@ -117,7 +136,10 @@ fn modules_with_other_names_and_buffers() {
     let (x, logits) = io::<f32>("wrapped");
     same_logits(&mut model, &x, logits.as_slice(), 1e-6);
     let error = open().load_weights(&mut model, Strict::No).unwrap_err().to_string();
-    assert!(error.ends_with("got missing: 0.weight, 0.bias; unexpected: steps, net.1.bias, net.1.weight"), "{error}");
+    assert!(
+        error.ends_with("got missing: 0.weight, 0.bias; unexpected: steps, net.1.bias, net.1.weight"),
+        "{error}"
+    );
     let error = open().load::<f32>().unwrap_err().to_string();
     assert!(error.contains("the metadata: expected a description of the model"), "{error}");
 }

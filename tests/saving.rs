@@ -2,8 +2,8 @@
 
 use gemmule::data::{Dataset, load_safetensors, read_safetensors, read_safetensors_from};
 use gemmule::nn::{
-    Activation, Builder, Dense, Dropout, Init, Layer, Layers, Loss, Model, ModelFile, OptionValue, SavedModel,
-    Sequential, Softmax, Spec, Strict, Value,
+    Activation, Builder, Dense, Dropout, Init, Layer, Layers, Loss, Model, ModelFile, OptionValue,
+    SavedModel, Sequential, Softmax, Spec, Strict, Value,
 };
 use gemmule::optim::{Adam, AdamW, Clip, Sgd};
 use gemmule::{Context, Element, Error, Parallelism, Result, Tensor};
@@ -15,7 +15,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("saving-{name}-{}", std::process::id()));
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("saving-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -111,8 +112,12 @@ fn models_come_back() {
 #[test]
 fn training_comes_back() {
     let compile = |model: &mut Model<f32>| {
-        model.compile(Loss::CrossEntropy, AdamW { learning_rate: 0.01, beta1: 0.8, ..AdamW::default() }).unwrap();
-        model.parameter_group(&["1.bias"], Sgd { learning_rate: 0.5, momentum: 0.9, ..Sgd::default() }).unwrap();
+        model
+            .compile(Loss::CrossEntropy, AdamW { learning_rate: 0.01, beta1: 0.8, ..AdamW::default() })
+            .unwrap();
+        model
+            .parameter_group(&["1.bias"], Sgd { learning_rate: 0.5, momentum: 0.9, ..Sgd::default() })
+            .unwrap();
         model.parameter_group(&["4"], Adam { learning_rate: 0.02, ..Adam::default() }).unwrap();
         model.clip_gradients(Clip::Norm(0.75)).unwrap();
         model.check_gradients(true);
@@ -198,7 +203,8 @@ fn layers_of_ones_own() {
     let folder = Folder::new("own");
     let model = with_mine(None);
     let error = model.save(folder.path("model")).unwrap_err().to_string();
-    let expected = "save: layer: expected layers that describe themselves (Layer::spec), or save_weights, got 1 (Mine)";
+    let expected =
+        "save: layer: expected layers that describe themselves (Layer::spec), or save_weights, got 1 (Mine)";
     assert_eq!(error, expected);
     assert!(!folder.path("model").exists());
     model.save_weights(folder.path("model")).unwrap();
@@ -218,7 +224,10 @@ fn layers_of_ones_own() {
         .with("inner", Spec::new("part").with("deep", Spec::new("er")));
     let model = with_mine(Some(spec.clone()));
     let bytes = model.to_bytes().unwrap();
-    refused(&bytes, "layer 1: expected something that can be made, got Layers: kind: expected one of identity, ");
+    refused(
+        &bytes,
+        "layer 1: expected something that can be made, got Layers: kind: expected one of identity, ",
+    );
     let (layers, expected) = (Layers::new(), spec.clone());
     let layers = layers.with("mine", move |spec| {
         assert_eq!(*spec, expected);
@@ -251,8 +260,14 @@ fn layers_of_ones_own() {
 fn descriptions_that_make_no_model_are_refused() {
     let mut model = net().build::<f32>(0).unwrap();
     model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
-    refused(&edited(&model, r#"\"version\":1"#, r#"\"version\":2"#), "version: expected 1; a later gemmule wrote others, got 2");
-    refused(&edited(&model, r#"\"seed\":0"#, r#"\"seed\":0,\"more\":1"#), "the description: expected keys of this version, got \"more\"");
+    refused(
+        &edited(&model, r#"\"version\":1"#, r#"\"version\":2"#),
+        "version: expected 1; a later gemmule wrote others, got 2",
+    );
+    refused(
+        &edited(&model, r#"\"seed\":0"#, r#"\"seed\":0,\"more\":1"#),
+        "the description: expected keys of this version, got \"more\"",
+    );
     refused(&edited(&model, r#"\"seed\":0"#, r#"\"seed\":0,\"seed\":0"#), "no key twice, got \"seed\"");
     refused(&edited(&model, r#"\"seed\":0,"#, ""), "expected the key seed, got none");
     refused(&edited(&model, r#"\"seed\":0"#, r#"\"seed\":-1"#), "an integer from 0 to 2^64 - 1, got \"-1\"");
@@ -263,16 +278,28 @@ fn descriptions_that_make_no_model_are_refused() {
     refused(&edited(&model, r#"\"kind\":\"adam\""#, r#"\"kind\":\"madam\""#), "optimiser 0: ");
     refused(&edited(&model, r#"\"cross_entropy\""#, r#"\"crossing\""#), "loss: ");
     refused(&edited(&model, r#"\"clip\":{\"kind\":\"off\""#, r#"\"clip\":{\"kind\":\"on\""#), "clip: ");
-    refused(&edited(&model, r#"\"element\":\"f32\""#, r#"\"element\":\"f16\""#), "expected f32 (or convert), got f16");
+    refused(
+        &edited(&model, r#"\"element\":\"f32\""#, r#"\"element\":\"f16\""#),
+        "expected f32 (or convert), got f16",
+    );
     // Larger layers than the file has parameters for: nothing is allocated.
     let wide = edited(&model, r#"\"outputs\":6"#, r#"\"outputs\":6000000000000"#);
     assert!(Model::<f32>::from_bytes(&wide).is_err());
     let wide = edited(&model, r#"\"inputs\":6,\"outputs\":3"#, r#"\"inputs\":6,\"outputs\":3000000000"#);
-    refused(&wide, "expected the model's parameters, each in its shape, got 4.weight is 3 x 6, not 3000000000 x 6");
+    refused(
+        &wide,
+        "expected the model's parameters, each in its shape, got 4.weight is 3 x 6, not 3000000000 x 6",
+    );
     // The other way: the file says so and does not have it.
     let tensor = r#""shape":[3, 6],"data_offsets":[120,192]"#;
-    refused(&edited(&model, tensor, r#""shape":[3,7],"data_offsets":[120,192]"#), "data_offsets of \"4.weight\": expected 84 bytes");
-    refused(&edited(&model, tensor, r#""shape":[3,7],"data_offsets":[120,204]"#), "the tensors' bytes: expected 204 bytes");
+    refused(
+        &edited(&model, tensor, r#""shape":[3,7],"data_offsets":[120,192]"#),
+        "data_offsets of \"4.weight\": expected 84 bytes",
+    );
+    refused(
+        &edited(&model, tensor, r#""shape":[3,7],"data_offsets":[120,204]"#),
+        "the tensors' bytes: expected 204 bytes",
+    );
     let ninety = format!("\\\"layers\\\":[{}", r#"{\"kind\":\"relu\",\"options\":{}},"#.repeat(5000));
     refused(&edited(&model, r#"\"layers\":["#, &ninety), "layers: expected at most ");
 }
@@ -359,7 +386,10 @@ fn tensors_become_data_sets() {
     fs::write(&path, &bytes).unwrap();
     let arrays = read_safetensors(&path).unwrap();
     let shapes: Vec<_> = arrays.iter().map(|(name, it)| (name.as_str(), it.dtype(), it.shape())).collect();
-    assert_eq!(shapes, [("y", "i64", &[2][..]), ("x", "u8", &[2, 3]), ("z", "i32", &[1]), ("n", "f64", &[0, 2])]);
+    assert_eq!(
+        shapes,
+        [("y", "i64", &[2][..]), ("x", "u8", &[2, 3]), ("z", "i32", &[1]), ("n", "f64", &[0, 2])]
+    );
     assert_eq!(arrays[2].1.to_tensor::<f64>().unwrap().as_slice(), [-5.0]);
     let data = load_safetensors(&path, "x", "y", None).unwrap();
     assert_eq!((data.bytes(1), data.class(0), data.class(1)), (Some(&[4, 5, 6][..]), Some(1), Some(0)));
@@ -368,6 +398,27 @@ fn tensors_become_data_sets() {
     let bools = header.replace("U8", "I8");
     bytes.splice(8..8 + header.len(), bools.bytes());
     let error = read_safetensors_from(&bytes).unwrap_err().to_string();
-    let expected = "(bytes): safetensors: the type of \"x\": expected F64, F32, F16, BF16, I64, I32 or U8, got I8";
+    let expected =
+        "(bytes): safetensors: the type of \"x\": expected F64, F32, F16, BF16, I64, I32 or U8, got I8";
     assert_eq!(error, expected);
+}
+
+#[cfg(feature = "npz")]
+#[test]
+fn parameters_go_to_numpy() {
+    let folder = Folder::new("npz");
+    let path = folder.path("weights.npz");
+    let model = net().build::<f64>(2).unwrap();
+    model.save_npz(&path).unwrap();
+    let arrays = gemmule::data::read_npz(&path).unwrap();
+    let names: Vec<_> = arrays.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["1.weight", "1.bias", "4.weight"]);
+    for (name, array) in &arrays {
+        assert_eq!(array.dtype(), "f64");
+        assert_eq!(array.to_tensor::<f64>().unwrap(), model.parameter(name).unwrap());
+    }
+    let nowhere = folder.path("none/weights.npz");
+    let error = model.save_npz(&nowhere).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if *path == nowhere), "{error}");
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
 }

@@ -147,7 +147,8 @@ impl<'a> Parser<'a> {
                 }
                 Some(b'\\') => {
                     // An escape is longer than what it stands for.
-                    let text = owned.get_or_insert_with(|| String::with_capacity(rest_of_string(&bytes[start..])));
+                    let text =
+                        owned.get_or_insert_with(|| String::with_capacity(rest_of_string(&bytes[start..])));
                     text.push_str(&self.text[copied..self.at]);
                     text.push(self.escape()?);
                     copied = self.at;

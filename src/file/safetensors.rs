@@ -31,6 +31,9 @@ const LONGEST_HEADER: u64 = 100_000_000;
 const PIECE: usize = 1 << 16;
 /// Dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 64;
+/// Tensors of a file, whatever its size, and one more for each 256 bytes: a description in memory is longer than the shortest
+/// in a header.
+const MOST_TENSORS: u64 = 4096;
 /// Texts of the metadata.
 const MOST_TEXTS: usize = 4096;
 
@@ -71,8 +74,7 @@ const OTHERS: [(&str, u64); 15] = [
     ("U64", 64),
 ];
 
-const READ: [Dtype; 7] =
-    [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::I64, Dtype::I32, Dtype::U8];
+const READ: [Dtype; 7] = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::I64, Dtype::I32, Dtype::U8];
 
 impl Dtype {
     pub(crate) const fn name(self) -> &'static str {
@@ -191,6 +193,11 @@ impl Header {
             parser.skip()
         })?;
         parser.end()?;
+        let most = MOST_TENSORS + (text.len() as u64 + data) / 256;
+        if count as u64 > most {
+            let expected = format_args!("at most {most} in a file of this size").to_string();
+            return Err(Fault::new("the number of tensors", expected, count));
+        }
         let mut entries = Vec::new();
         let mut by_name: Vec<u32> = Vec::new();
         let reserved = read::reserve("header of safetensors", &mut entries, count)
@@ -230,7 +237,11 @@ impl Header {
         for (index, entry) in self.entries.iter().enumerate() {
             if entry.start != expected {
                 let what = format_args!("the first offset of {}", short(&self.name(index))).to_string();
-                return Err(Fault::new(what, format_args!("{expected}, where the one before ends"), entry.start));
+                return Err(Fault::new(
+                    what,
+                    format_args!("{expected}, where the one before ends"),
+                    entry.start,
+                ));
             }
             expected = entry.end;
         }
@@ -350,7 +361,8 @@ fn read_texts(parser: &mut Parser<'_>) -> Result<Option<usize>, Fault> {
         if key == CHECKSUM {
             let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             // An escaped digit would stand elsewhere.
-            if text.len() != NO_CHECKSUM.len() || !text.bytes().all(is_digit) || matches!(text, Cow::Owned(_)) {
+            if text.len() != NO_CHECKSUM.len() || !text.bytes().all(is_digit) || matches!(text, Cow::Owned(_))
+            {
                 return Err(Fault::new(CHECKSUM, "8 hexadecimal digits", short(&text)));
             }
             checksum = Some(at);
@@ -376,7 +388,8 @@ fn read_entry(parser: &mut Parser<'_>, at: usize, name: &str) -> Result<Entry, F
             "dtype" => {
                 let text = parser.string()?;
                 let found = Dtype::of_name(&text);
-                let unknown = || Fault::new(format_args!("dtype of {}", short(name)), "a known type", short(&text));
+                let unknown =
+                    || Fault::new(format_args!("dtype of {}", short(name)), "a known type", short(&text));
                 dtype.replace(found.ok_or_else(unknown)?).is_some()
             }
             "shape" => bits.replace(read_shape(parser, name)?).is_some(),
@@ -385,7 +398,11 @@ fn read_entry(parser: &mut Parser<'_>, at: usize, name: &str) -> Result<Entry, F
             _ => return parser.skip(),
         };
         if again {
-            return Err(Fault::new(format_args!("the header of {}", short(name)), "no field twice", short(&key)));
+            return Err(Fault::new(
+                format_args!("the header of {}", short(name)),
+                "no field twice",
+                short(&key),
+            ));
         }
         Ok(())
     })?;
@@ -508,14 +525,17 @@ fn header(metadata: &[(&str, &str)], parts: &[Part]) -> (String, usize) {
     (text, digits)
 }
 
-
 /// Hands each number of whole elements to `take`, exactly, if they are floats; `false` if they are not.
 pub(crate) fn floats(dtype: Dtype, bytes: &[u8], take: impl FnMut(f64)) -> bool {
     match dtype {
         Dtype::F64 => bytes.as_chunks().0.iter().map(|&it| f64::from_le_bytes(it)).for_each(take),
         Dtype::F32 => bytes.as_chunks().0.iter().map(|&it| f32::from_le_bytes(it).into()).for_each(take),
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|&it| half(u16::from_le_bytes(it)).into()).for_each(take),
-        Dtype::Bf16 => bytes.as_chunks().0.iter().map(|&it| brain(u16::from_le_bytes(it)).into()).for_each(take),
+        Dtype::F16 => {
+            bytes.as_chunks().0.iter().map(|&it| half(u16::from_le_bytes(it)).into()).for_each(take)
+        }
+        Dtype::Bf16 => {
+            bytes.as_chunks().0.iter().map(|&it| brain(u16::from_le_bytes(it)).into()).for_each(take)
+        }
         _ => return false,
     }
     true
@@ -556,6 +576,9 @@ mod tests {
             let got = f64::from(half(bits));
             assert!(got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan(), "{bits:04x}");
         }
-        assert_eq!([0x3f80, 0xc000, 0x0001, 0x7f80].map(brain), [1.0, -2.0, f32::from_bits(1 << 16), f32::INFINITY]);
+        assert_eq!(
+            [0x3f80, 0xc000, 0x0001, 0x7f80].map(brain),
+            [1.0, -2.0, f32::from_bits(1 << 16), f32::INFINITY]
+        );
     }
 }

@@ -105,7 +105,8 @@ impl Layers {
         match self.kinds.iter().find(|(name, _)| *name == spec.kind) {
             Some((_, make)) => make(spec),
             None => {
-                let expected = format!("one of {}; others are added by Layers::with", self.names().join(", "));
+                let expected =
+                    format!("one of {}; others are added by Layers::with", self.names().join(", "));
                 Err(Error::argument("Layers", "kind", expected, &spec.kind))
             }
         }
@@ -134,7 +135,11 @@ fn dense_of(spec: &Spec) -> Result<Dense> {
     spec.has_only(&["inputs", "outputs", "weight_init", "bias", "bias_init"])?;
     let dense = Dense::new(spec.size("inputs")?, spec.size("outputs")?);
     let dense = dense.weight_init(init_of(spec.spec("weight_init")?)?);
-    Ok(if spec.flag("bias")? { dense.bias_init(init_of(spec.spec("bias_init")?)?) } else { dense.without_bias() })
+    Ok(if spec.flag("bias")? {
+        dense.bias_init(init_of(spec.spec("bias_init")?)?)
+    } else {
+        dense.without_bias()
+    })
 }
 
 fn activation_of(default: Activation, spec: &Spec) -> Result<Activation> {

@@ -5,10 +5,9 @@ mod callbacks;
 mod checkpoint;
 mod cross_validate;
 mod fit;
-mod history;
-mod log;
-pub mod metrics;
-mod monitor;
+mod metrics;
+#[cfg(feature = "npz")]
+mod npz;
 mod predict;
 mod rates;
 mod run;

@@ -158,7 +158,8 @@ fn read_numbers(parser: &mut Parser<'_>, most: u64) -> Result<Vec<f64>, Fault> {
         return Err(Fault::new("numbers", format_args!("at most {most} in a file of this size"), count));
     }
     let mut values = Vec::new();
-    reserve("numbers", &mut values, count).map_err(|error| Fault::new("numbers", "memory for them", error))?;
+    reserve("numbers", &mut values, count)
+        .map_err(|error| Fault::new("numbers", "memory for them", error))?;
     parser.array(|parser| {
         values.push(parser.float()?);
         Ok(())
@@ -247,22 +248,10 @@ impl Description {
 }
 
 /// Goes through a whole description: no key that is unknown, none twice, none missing that has to be there.
-fn each(
-    text: &str,
-    mut member: impl FnMut(&mut Parser<'_>, &str) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+fn each(text: &str, mut member: impl FnMut(&mut Parser<'_>, &str) -> Result<(), Fault>) -> Result<(), Fault> {
     const NEEDED: [&str; 5] = ["version", "element", "inputs", "seed", "layers"];
-    const OTHERS: [&str; 9] = [
-        "crate",
-        "loss",
-        "optimizers",
-        "groups",
-        "frozen",
-        "clip",
-        "check_gradients",
-        "numbers",
-        "texts",
-    ];
+    const OTHERS: [&str; 9] =
+        ["crate", "loss", "optimizers", "groups", "frozen", "clip", "check_gradients", "numbers", "texts"];
     let mut seen = [false; NEEDED.len() + OTHERS.len()];
     let mut parser = Parser::new(text, 0);
     parser.object(|parser, _, key| {

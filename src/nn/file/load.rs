@@ -6,10 +6,10 @@ use super::{FORMAT, KEY};
 use crate::context::Context;
 use crate::engine::Parameter;
 use crate::error::{Error, Result};
+use crate::file::MEMORY;
 use crate::file::json::{Fault, short};
 use crate::file::read::{format_error, reserve};
 use crate::file::safetensors::{self, Dtype, Header};
-use crate::file::MEMORY;
 use crate::kernel::Element;
 use crate::nn::model::{Model, order, shape};
 use crate::nn::registry::Layers;
@@ -199,7 +199,11 @@ impl<'a> SavedModel<'a> {
             }
             if let Some((name, group)) = found.groups.iter().find(|(_, group)| *group > others.len()) {
                 let expected = format!("one of {} groups", found.optimizers.len());
-                return self.checked(Err(Fault::new(format_args!("group of {}", short(name)), expected, group)));
+                return self.checked(Err(Fault::new(
+                    format_args!("group of {}", short(name)),
+                    expected,
+                    group,
+                )));
             }
             model.clip_gradients(found.clip)?;
             model.check_gradients(found.check_gradients);
