@@ -107,9 +107,9 @@ fn values_agree_with_the_f64_oracle() {
     against_the_oracle::<f64>();
 }
 
-fn same_bits<T: Element>() -> u64 {
+fn same_bits<T: Element>(kinds: &[&str]) -> u64 {
     let mut total = HASH_START;
-    for (name, width) in KINDS.into_iter().flat_map(|name| WIDTHS.map(|width| (name, width))) {
+    for (name, width) in kinds.iter().flat_map(|name| WIDTHS.map(|width| (name, width))) {
         // More rows than a vector has lanes, and no multiple of them.
         let batch = Batch::new(37, width);
         let rows = Rows::scaled(width, 0.1);
@@ -137,8 +137,14 @@ fn same_bits<T: Element>() -> u64 {
 
 #[test]
 fn bits_depend_on_the_row_alone_and_are_the_committed_ones() {
-    let got = (same_bits::<f32>(), same_bits::<f64>());
-    if contexts().iter().any(|context| context.isa().has_fma()) {
-        assert_eq!(got, (0x7404_9085_478d_3343, 0x7a4c_0ed8_0b44_20f8), "({:#018x}, {:#018x})", got.0, got.1);
+    let (first, later) = KINDS.split_at(31);
+    for (kinds, expected) in [
+        (first, (0x7404_9085_478d_3343, 0x7a4c_0ed8_0b44_20f8)),
+        (later, (0x965d_e8b1_dc4f_bb55, 0x11a7_50bc_fdb4_1246)),
+    ] {
+        let got = (same_bits::<f32>(kinds), same_bits::<f64>(kinds));
+        if contexts().iter().any(|context| context.isa().has_fma()) {
+            assert_eq!(got, expected, "({:#018x}, {:#018x})", got.0, got.1);
+        }
     }
 }

@@ -243,6 +243,40 @@ pub fn hinge(score: &[f64], target: &[f64], margin: f64) -> (f64, Vec<f64>) {
     }))
 }
 
+/// The squared hinge loss of a row of scores against -1 and 1, and its gradient.
+pub fn squared_hinge(score: &[f64], target: &[f64], margin: f64) -> (f64, Vec<f64>) {
+    mean(pairs(score, target).map(|(x, t)| {
+        let short = (margin - t * x).max(0.0);
+        (short * short, -2.0 * t * short)
+    }))
+}
+
+/// The logarithm of the hyperbolic cosine of a row's differences, and its gradient.
+pub fn log_cosh(prediction: &[f64], target: &[f64]) -> (f64, Vec<f64>) {
+    mean(pairs(prediction, target).map(|(x, t)| (libm::log(libm::cosh(x - t)), libm::tanh(x - t))))
+}
+
+/// The negative log-likelihood of a row of counts under Poisson distributions, and its gradient.
+pub fn poisson_nll(
+    prediction: &[f64],
+    target: &[f64],
+    log_input: bool,
+    full: bool,
+    eps: f64,
+) -> (f64, Vec<f64>) {
+    mean(pairs(prediction, target).map(|(x, t)| {
+        let (loss, slope) = if log_input {
+            (libm::exp(x) - t * x, libm::exp(x) - t)
+        } else {
+            (x - t * libm::log(x + eps), 1.0 - t / (x + eps))
+        };
+        let more = full && t > 1.0;
+        let stirling =
+            if more { t * libm::log(t) - t + 0.5 * libm::log(core::f64::consts::TAU * t) } else { 0.0 };
+        (loss + stirling, slope)
+    }))
+}
+
 /// The hinge loss of a row of scores against a class, which counts `weight`, and its gradient.
 pub fn multi_class_hinge(
     scores: &[f64],

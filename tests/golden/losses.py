@@ -75,6 +75,16 @@ def hinge(i):
     return losses.mean(), losses
 
 
+def squared_hinge(i):
+    losses = ((0.75 - i.signs * i.x).clamp(min=0) ** 2).mean(1)
+    return losses.mean(), losses
+
+
+def log_cosh(i):
+    losses = torch.log(torch.cosh(i.x - i.t)).mean(1)
+    return losses.mean(), losses
+
+
 def all_options(i):
     """Everything at once: the mean divides by the weights of the classes and samples that count."""
     counted = i.samples * (i.classes != i.ignore)
@@ -96,7 +106,13 @@ CONFIGURATIONS = {
     "huber": plain(F.huber_loss, "t", delta=1.5),
     "smooth": plain(F.smooth_l1_loss, "t", beta=0.5),
     "smooth_zero": plain(F.smooth_l1_loss, "t", beta=0.0),
+    "log_cosh": log_cosh,
+    "poisson": plain(F.poisson_nll_loss, "t"),
+    "poisson_full": plain(F.poisson_nll_loss, "t", full=True),
+    "poisson_rates": plain(F.poisson_nll_loss, "t", log_input=False, eps=4.5),
     "hinge": hinge,
+    "squared_hinge": squared_hinge,
+    "squared_hinge_samples": weighted(squared_hinge),
     "binary": plain(F.binary_cross_entropy_with_logits, "soft"),
     "binary_positive": lambda i: elementwise(
         F.binary_cross_entropy_with_logits, pos_weight=i.class_weights

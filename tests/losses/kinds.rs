@@ -1,11 +1,13 @@
 //! Every loss with every option by name, its oracle in f64, and batches for all of them.
 
-use gemmule::kernel::loss::{self, Cosine, CrossEntropy, MultiClassHinge, NegativeLogLikelihood, Rows};
+use gemmule::kernel::loss::{
+    self, Cosine, CrossEntropy, MultiClassHinge, NegativeLogLikelihood, PoissonNll, Rows,
+};
 use gemmule::kernel::reference;
 use gemmule::{Context, Element, Result};
 
 /// The configurations of golden/losses.py.
-pub const KINDS: [&str; 31] = [
+pub const KINDS: [&str; 37] = [
     "squared",
     "squared_samples",
     "absolute",
@@ -37,6 +39,12 @@ pub const KINDS: [&str; 31] = [
     "multi_weights",
     "cosine",
     "cosine_alike",
+    "log_cosh",
+    "poisson",
+    "poisson_full",
+    "poisson_rates",
+    "squared_hinge",
+    "squared_hinge_samples",
 ];
 
 /// A batch for all of them.
@@ -183,7 +191,18 @@ pub fn run<T: Element>(
         "huber" => loss::huber(c, x, t, 1.5, rows, losses, d),
         "smooth" => loss::smooth_l1(c, x, t, 0.5, rows, losses, d),
         "smooth_zero" => loss::smooth_l1(c, x, t, 0.0, rows, losses, d),
+        "log_cosh" => loss::log_cosh(c, x, t, rows, losses, d),
+        "poisson" => loss::poisson_nll(c, x, t, &PoissonNll::default(), rows, losses, d),
+        "poisson_full" => {
+            let options = PoissonNll { full: true, ..PoissonNll::default() };
+            loss::poisson_nll(c, x, t, &options, rows, losses, d)
+        }
+        "poisson_rates" => {
+            let options = PoissonNll { log_input: false, full: false, eps: 4.5 };
+            loss::poisson_nll(c, x, t, &options, rows, losses, d)
+        }
         "hinge" => loss::hinge(c, x, signs, 1.0, rows, losses, d),
+        "squared_hinge" | "squared_hinge_samples" => loss::squared_hinge(c, x, signs, 0.75, rows, losses, d),
         "binary" => loss::binary_cross_entropy_logits(c, x, soft, None, rows, losses, d),
         "binary_positive" => loss::binary_cross_entropy_logits(c, x, soft, class_weights, rows, losses, d),
         "kl" => loss::kl_divergence(c, x, soft, rows, losses, d),
@@ -248,7 +267,12 @@ pub fn oracle(name: &str, row: &Batch) -> (f64, Vec<f64>) {
         "huber" => reference::huber(x, t, 1.5),
         "smooth" => reference::smooth_l1(x, t, 0.5),
         "smooth_zero" => reference::smooth_l1(x, t, 0.0),
+        "log_cosh" => reference::log_cosh(x, t),
+        "poisson" => reference::poisson_nll(x, t, true, false, 0.0),
+        "poisson_full" => reference::poisson_nll(x, t, true, true, 0.0),
+        "poisson_rates" => reference::poisson_nll(x, t, false, false, 4.5),
         "hinge" => reference::hinge(x, &row.signs, 1.0),
+        "squared_hinge" | "squared_hinge_samples" => reference::squared_hinge(x, &row.signs, 0.75),
         "binary" => reference::binary_cross_entropy_logits(x, soft, None),
         "binary_positive" => reference::binary_cross_entropy_logits(x, soft, Some(&row.class_weights)),
         "kl" => reference::kl_divergence(x, soft),
