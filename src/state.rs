@@ -4,6 +4,10 @@ use crate::error::{Error, Result};
 use crate::kernel::Element;
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// Numbers of an array that are turned to bytes at a time.
+const CHUNK: usize = 1 << 12;
 
 /// Named numbers, texts and arrays: what a callback, a schedule or a whole run keeps in a checkpoint.
 ///
@@ -48,6 +52,29 @@ impl Entry {
             Self::Integers(_) => "integers",
             Self::Single(_) => "values of f32",
             Self::Double(_) => "values of f64",
+        }
+    }
+
+    /// The kind in a file.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Integer(_) => 0,
+            Self::Number(_) => 1,
+            Self::Text(_) => 2,
+            Self::Integers(_) => 3,
+            Self::Single(_) => 4,
+            Self::Double(_) => 5,
+        }
+    }
+
+    /// The bytes of the contents in a file.
+    fn len(&self) -> usize {
+        match self {
+            Self::Integer(_) | Self::Number(_) => 8,
+            Self::Text(text) => text.len(),
+            Self::Integers(values) => 8 * values.len(),
+            Self::Single(values) => 4 * values.len(),
+            Self::Double(values) => 8 * values.len(),
         }
     }
 }
@@ -103,18 +130,45 @@ impl State {
         self.entries.insert(name.into(), entry);
     }
 
-    /// Keeps all of `part`, each name behind `name/`.
-    pub fn set_part(&mut self, name: &str, part: &Self) {
-        let named = part.entries.iter().map(|(inner, entry)| (format!("{name}/{inner}"), entry.clone()));
+    /// Keeps all of `part`, each name behind `name/`. A part that is given away is not copied.
+    pub fn set_part(&mut self, name: &str, part: impl Into<Self>) {
+        let named = part.into().entries.into_iter().map(|(inner, entry)| (format!("{name}/{inner}"), entry));
         self.entries.extend(named);
     }
 
     /// What [`set_part`](Self::set_part) kept under `name`; nothing if nothing was.
     #[must_use]
     pub fn part(&self, name: &str) -> Self {
-        let inner = |full: &str| Some(full.strip_prefix(name)?.strip_prefix('/')?.to_owned());
-        let entries = self.entries.iter().filter_map(|(full, entry)| Some((inner(full)?, entry.clone())));
-        Self { entries: entries.collect() }
+        Self { entries: self.inside(name).map(|(inner, entry)| (inner.to_owned(), entry.clone())).collect() }
+    }
+
+    /// The names of a part, without a copy of what is in it.
+    pub(crate) fn part_names(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.inside(name).map(|(inner, _)| inner)
+    }
+
+    /// Names are in order: those of a part follow each other.
+    fn inside(&self, name: &str) -> impl Iterator<Item = (&str, &Entry)> {
+        let start = format!("{name}/");
+        let from = self.entries.range(start.clone()..);
+        from.map_while(move |(full, entry)| Some((full.strip_prefix(&start)?, entry)))
+    }
+
+    /// [`part`](Self::part) without a copy: it is not in here any more.
+    #[must_use]
+    pub(crate) fn take_part(&mut self, name: &str) -> Self {
+        let start = format!("{name}/");
+        let mut inside = self.entries.split_off(&start);
+        let after = inside.keys().find(|full| !full.starts_with(&start)).cloned();
+        let mut after = after.map_or_else(BTreeMap::new, |after| inside.split_off(&after));
+        self.entries.append(&mut after);
+        let inner = |(full, entry): (String, Entry)| (full[start.len()..].to_owned(), entry);
+        Self { entries: inside.into_iter().map(inner).collect() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
     }
 
     /// The integer under `name`.
@@ -176,36 +230,33 @@ impl State {
         found.map(Vec::as_slice).ok_or_else(|| wrong(name, &format!("values of {}", T::NAME), entry))
     }
 
-    /// As bytes: per entry the length of its name, the name, its kind, the length of its contents, the contents; all numbers
-    /// little-endian.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for (name, entry) in &self.entries {
-            bytes.extend((name.len() as u64).to_le_bytes());
-            bytes.extend(name.as_bytes());
-            let (kind, len) = match entry {
-                Entry::Integer(_) => (0, 8),
-                Entry::Number(_) => (1, 8),
-                Entry::Text(text) => (2, text.len()),
-                Entry::Integers(values) => (3, 8 * values.len()),
-                Entry::Single(values) => (4, 4 * values.len()),
-                Entry::Double(values) => (5, 8 * values.len()),
-            };
-            bytes.push(kind);
-            bytes.extend((len as u64).to_le_bytes());
-            match entry {
-                Entry::Integer(value) => bytes.extend(value.to_le_bytes()),
-                Entry::Number(value) => bytes.extend(value.to_le_bytes()),
-                Entry::Text(text) => bytes.extend(text.as_bytes()),
-                Entry::Integers(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-                Entry::Single(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-                Entry::Double(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-            }
-        }
-        bytes
+    /// The number of bytes that [`write_to`](Self::write_to) writes.
+    pub(crate) fn encoded_len(&self) -> u64 {
+        let of = |(name, entry): (&String, &Entry)| (8 + name.len() + 1 + 8 + entry.len()) as u64;
+        self.entries.iter().map(of).sum()
     }
 
-    /// What [`encode`](Self::encode) made; where it is something else, what was expected there and what came.
+    /// As bytes: per entry the length of its name, the name, its kind, the length of its contents, the contents; all numbers
+    /// little-endian. Arrays go out piece by piece: there is no second copy of them.
+    pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        for (name, entry) in &self.entries {
+            out.write_all(&(name.len() as u64).to_le_bytes())?;
+            out.write_all(name.as_bytes())?;
+            out.write_all(&[entry.code()])?;
+            out.write_all(&(entry.len() as u64).to_le_bytes())?;
+            match entry {
+                Entry::Integer(value) => out.write_all(&value.to_le_bytes())?,
+                Entry::Number(value) => out.write_all(&value.to_le_bytes())?,
+                Entry::Text(text) => out.write_all(text.as_bytes())?,
+                Entry::Integers(values) => array(out, values, u64::to_le_bytes)?,
+                Entry::Single(values) => array(out, values, f32::to_le_bytes)?,
+                Entry::Double(values) => array(out, values, f64::to_le_bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`write_to`](Self::write_to) wrote; where it is something else, what was expected there and what came.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, (String, String, String)> {
         let mut rest = bytes;
         let mut entries = BTreeMap::new();
@@ -253,6 +304,28 @@ impl State {
     }
 }
 
+/// So that a part can be lent: [`State::set_part`] copies it then.
+impl From<&State> for State {
+    fn from(state: &State) -> Self {
+        state.clone()
+    }
+}
+
+/// Numbers one after the other.
+fn array<T: Copy, const N: usize>(
+    out: &mut dyn Write,
+    values: &[T],
+    to_bytes: impl Fn(T) -> [u8; N],
+) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(N * values.len().min(CHUNK));
+    for values in values.chunks(CHUNK) {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|&value| to_bytes(value)));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
 /// A length and as many bytes.
 fn piece<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (len, after) = rest.split_first_chunk::<8>()?;
@@ -285,22 +358,62 @@ mod tests {
         state
     }
 
+    fn encode(state: &State) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        state.write_to(&mut bytes).unwrap();
+        assert_eq!(state.encoded_len(), bytes.len() as u64);
+        bytes
+    }
+
     #[test]
     fn bytes_and_back() {
-        let state = example();
-        assert_eq!(State::decode(&state.encode()).unwrap(), state);
+        let mut state = example();
+        assert_eq!(State::decode(&encode(&state)).unwrap(), state);
         assert_eq!(State::decode(&[]).unwrap(), State::new());
+        // Longer than a chunk, and not by whole ones.
+        let values: Vec<f32> =
+            (0..2 * CHUNK as u32 + 3).map(|bits| f32::from_bits(0x7f00_0000 + bits)).collect();
+        state.set_values("long", &values);
+        let again = State::decode(&encode(&state)).unwrap();
+        let bits = |state: &State| -> Vec<u32> {
+            state.values::<f32>("long").unwrap().iter().map(|value| value.to_bits()).collect()
+        };
+        assert_eq!(bits(&again), bits(&state));
+    }
+
+    /// Neighbours in the order of names are no parts of each other.
+    #[test]
+    fn parts_are_theirs_alone() {
+        let part = example();
+        let mut whole = State::new();
+        for name in ["a", "b", "b!", "b0", "c"] {
+            whole.set_part(name, &part);
+        }
+        whole.set_integer("b", 1);
+        whole.set_integer("b/", 2);
+        assert_eq!(whole.part("b").integer("").unwrap(), 2);
+        whole.entries.remove("b/");
+        assert_eq!(whole.part("b"), part);
+        let count = whole.names().count();
+        assert_eq!(whole.take_part("b"), part);
+        assert_eq!(whole.names().count(), count - part.names().count());
+        assert!(whole.part("b").is_empty() && whole.take_part("b").is_empty());
+        assert_eq!(
+            (whole.take_part("c"), whole.take_part("a"), whole.part("b0")),
+            (part.clone(), part.clone(), part)
+        );
+        assert!(whole.take_part("z").is_empty() && whole.contains("b"));
     }
 
     #[test]
     fn every_prefix_is_refused_or_whole_entries() {
-        let bytes = example().encode();
+        let bytes = encode(&example());
         let mut whole = 0;
         for len in 0..bytes.len() {
             match State::decode(&bytes[..len]) {
                 Ok(state) => {
                     whole += 1;
-                    assert_eq!(state.encode(), &bytes[..len]);
+                    assert_eq!(encode(&state), &bytes[..len]);
                 }
                 Err((what, expected, got)) => {
                     assert!(!what.is_empty() && !expected.is_empty() && !got.is_empty())
@@ -317,7 +430,7 @@ mod tests {
             bytes.extend(*b"abcdefgh");
             assert!(State::decode(&bytes).is_err());
         }
-        let twice = [example().encode(), example().encode()].concat();
+        let twice = [encode(&example()), encode(&example())].concat();
         assert!(State::decode(&twice).unwrap_err().2.ends_with("again"));
     }
 }

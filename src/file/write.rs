@@ -47,6 +47,7 @@ pub(crate) trait Disk {
 }
 
 /// The operating system.
+#[derive(Debug)]
 pub(crate) struct System;
 
 impl Disk for System {
@@ -102,6 +103,7 @@ pub(crate) fn write(path: &Path, contents: impl FnOnce(&mut dyn Write) -> io::Re
 ///
 /// # Errors
 /// As [`write()`].
+#[allow(dead_code, reason = "for files whose bytes are at hand")]
 pub(crate) fn write_pieces(path: &Path, pieces: &[&[u8]]) -> Result<()> {
     write(path, |out| pieces.iter().try_for_each(|piece| out.write_all(piece)))
 }
@@ -252,5 +254,7 @@ impl<D: Disk> Write for Out<'_, D> {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;

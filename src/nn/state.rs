@@ -3,9 +3,11 @@
 use super::model::Model;
 use crate::engine::{Arrays, Parameter};
 use crate::error::{Error, Result};
-use crate::kernel::update::AnyStep;
 use crate::kernel::{Element, reduce};
 use crate::state::State;
+
+/// Steps that a saved model may have taken: all of them are exact as f64, and there is room to count on.
+const MOST_STEPS: u64 = 1 << 53;
 
 impl<T: Element> Model<T> {
     /// All that training changes: parameters, the optimiser's state and step sizes, the number of steps, what dropout draws
@@ -42,7 +44,7 @@ impl<T: Element> Model<T> {
         state.set_text("constraints", self.constraints());
         state.set_integer("steps", self.steps());
         state.set_integer("seed", self.engine.seed);
-        state.set_part("optimizer", &self.optimizers.state());
+        state.set_part("optimizer", self.optimizers.state());
         let states = self.engine.state_arrays();
         state.set_integer("states", states as u64);
         for parameter in &self.engine.graph().parameters {
@@ -90,13 +92,25 @@ impl<T: Element> Model<T> {
         optimizers.restore(&state.part("optimizer"))?;
         let (steps, seed) = (state.integer("steps")?, state.integer("seed")?);
         let states = usize::try_from(state.integer("states")?).unwrap_or(usize::MAX);
-        if states > AnyStep::STATES {
-            let expected = format!("at most {} arrays of the optimiser", AnyStep::STATES);
-            return Err(Error::data("restore", "states", expected, states));
+        if steps > MOST_STEPS {
+            return Err(Error::data("restore", "steps", format!("at most {MOST_STEPS}"), steps));
+        }
+        let mut needed = 0;
+        for group in 0..optimizers.len() {
+            needed = needed.max(optimizers.update(group, 1)?.states());
+        }
+        // Before the first step there may be none yet.
+        if states != needed && (states, steps) != (0, 0) {
+            return Err(Error::data(
+                "restore",
+                "states",
+                format!("{needed} arrays of the optimiser"),
+                states,
+            ));
         }
         let parameters = self.engine.graph().parameters.clone();
         let known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
-        if let Some(name) = state.part("parameter").names().find(|name| !known(name)) {
+        if let Some(name) = state.part_names("parameter").find(|name| !known(name)) {
             return Err(Error::data("restore", "parameters", "those of this model", format!("{name} too")));
         }
         let (mut all, mut groups) = (Vec::new(), Vec::new());

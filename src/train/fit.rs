@@ -170,9 +170,11 @@ impl<T: Element> Model<T> {
             fingerprints.push(Fingerprint::new(self, data));
             fingerprints.extend(options.validation.map(|source| Fingerprint::new(self, source)));
         }
-        if let Some(checkpoints) = options.checkpoints.as_deref_mut() {
-            checkpoints.begin(resume.is_some())?;
-        }
+        // Nobody else writes to the folder until this is dropped.
+        let _lock = match options.checkpoints.as_deref_mut() {
+            Some(checkpoints) => checkpoints.begin(resume.as_ref().map(Checkpoint::path))?,
+            None => None,
+        };
         let place = match resume {
             None => Place { base_rate: self.learning_rate().unwrap_or(f64::NAN), ..Place::default() },
             Some(checkpoint) => checkpoint.resume(self, &batches, &mut options, &fingerprints)?,

@@ -15,9 +15,10 @@ pub(super) use snapshot::{Fingerprint, snapshot};
 use super::history::EpochLog;
 use super::monitor::Monitor;
 use crate::error::{Error, Result};
-use crate::file::write::is_temporary;
+use crate::file::write::{Disk, System, is_temporary};
 use crate::state::State;
-use std::fs;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,6 +30,39 @@ const SUFFIX: &str = ".gemmule";
 /// The file of the best epoch.
 const BEST: &str = "best.gemmule";
 
+/// Locked while a run writes to the folder.
+const LOCK: &str = ".lock";
+
+/// How often the folder is listed if files vanish meanwhile: a run beside this one may remove old ones.
+const LISTINGS: usize = 100;
+
+/// Where checkpoints go. Tests put one in its place that fails.
+trait Store: fmt::Debug + Send + Sync {
+    fn write(&mut self, path: &Path, state: &State) -> Result<()>;
+    fn remove(&mut self, path: &Path) -> Result<()>;
+    fn sync_directory(&mut self, path: &Path) -> Result<()>;
+}
+
+impl<D: Disk + fmt::Debug + Send + Sync> Store for D {
+    fn write(&mut self, path: &Path, state: &State) -> Result<()> {
+        file::write(self, path, state)
+    }
+
+    /// It is no error if there is none.
+    fn remove(&mut self, path: &Path) -> Result<()> {
+        match Disk::remove(self, path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Io { path: path.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_directory(&mut self, path: &Path) -> Result<()> {
+        Disk::sync_directory(self, path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    }
+}
+
 /// What happens if a checkpoint cannot be written. The checkpoints before it are as they were in either case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
@@ -36,7 +70,7 @@ pub enum OnError {
     #[default]
     Stop,
     /// The run goes on; callbacks are told [`Event::CheckpointFailed`](super::Event::CheckpointFailed). The next one is
-    /// written when it is due.
+    /// written when it is due. A folder that cannot be used when the run begins is an error nevertheless.
     Continue,
 }
 
@@ -44,7 +78,10 @@ pub enum OnError {
 ///
 /// By default one after each epoch and when a callback stops the run, and the last three are kept. Each is a file of its own, written
 /// aside, synced and renamed: whatever happens, the last one that is there is whole. [`latest`](Self::latest) refuses
-/// damaged ones and falls back to the one before.
+/// damaged ones and falls back to the one before. A save takes one copy of what it writes: parameters and the optimiser's state.
+///
+/// One run writes to a folder at a time: another one is refused with an error as long as it does (where the file system has
+/// locks; a run that is killed holds none). Anyone may read meanwhile.
 ///
 /// ```
 /// use gemmule::data::Dataset;
@@ -85,8 +122,9 @@ pub struct Checkpoints {
     on_error: OnError,
     /// When the last one was written, or the run began.
     last: Instant,
-    /// The best figure so far.
+    /// The figure of the epoch in the best one's file.
     best_value: f64,
+    store: Box<dyn Store>,
 }
 
 /// What has just ended.
@@ -123,6 +161,7 @@ impl Checkpoints {
             on_error: OnError::default(),
             last: Instant::now(),
             best_value: f64::NAN,
+            store: Box::new(System),
         }
     }
 
@@ -184,10 +223,20 @@ impl Checkpoints {
     /// The error of the newest one if there are some and none can be read.
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
         let mut skipped = Vec::new();
-        for path in self.list()?.into_iter().rev() {
-            match Checkpoint::read(&path) {
-                Ok(checkpoint) => return Ok(Some(Checkpoint { skipped, ..checkpoint })),
-                Err(error) => skipped.push(error),
+        for _ in 0..LISTINGS {
+            skipped.clear();
+            let mut vanished = false;
+            for path in self.list()?.into_iter().rev() {
+                match Checkpoint::read(&path) {
+                    Ok(checkpoint) => return Ok(Some(Checkpoint { skipped, ..checkpoint })),
+                    Err(error) => {
+                        vanished |= is_missing(&error);
+                        skipped.push(error);
+                    }
+                }
+            }
+            if !vanished {
+                break;
             }
         }
         if skipped.is_empty() { Ok(None) } else { Err(skipped.swap_remove(0)) }
@@ -199,16 +248,23 @@ impl Checkpoints {
     /// As [`Checkpoint::read`].
     pub fn read_best(&self) -> Result<Option<Checkpoint>> {
         match Checkpoint::read(self.dir.join(BEST)) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_missing(&error) => Ok(None),
             found => found.map(Some),
         }
     }
 
-    /// Makes the folder ready for a run.
-    pub(super) fn begin(&mut self, resumed: bool) -> Result<()> {
+    /// Makes the folder ready for a run that was resumed from a file or begins anew. Returns what keeps others from it.
+    pub(super) fn begin(&mut self, resumed: Option<&Path>) -> Result<Option<File>> {
         let failed = |source| Error::Io { path: self.dir.clone(), source };
+        let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let new = self.dir.ancestors().take_while(is_new).count();
         fs::create_dir_all(&self.dir).map_err(failed)?;
-        if !resumed && !self.numbered()?.is_empty() {
+        // A folder that is new is an entry of the one above.
+        for folder in self.dir.ancestors().skip(1).take(new) {
+            self.store.sync_directory(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+        }
+        let lock = self.lock()?;
+        if !resumed.is_some_and(|path| self.holds(path)) && !self.numbered()?.is_empty() {
             return Err(Error::State {
                 operation: "fit",
                 what: "the folder for checkpoints holds those of another run: resume from its latest, or choose another folder",
@@ -218,12 +274,35 @@ impl Checkpoints {
         for entry in fs::read_dir(&self.dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().unwrap_or_default();
-            if is_temporary(name) && name.to_string_lossy().contains(SUFFIX) {
-                fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
+            let is_ours =
+                [PREFIX, BEST].iter().any(|ours| name.to_string_lossy().starts_with(&format!(".{ours}")));
+            if is_ours && is_temporary(name) {
+                self.store.remove(&path)?;
             }
         }
         self.last = Instant::now();
-        Ok(())
+        Ok(lock)
+    }
+
+    /// `None` where the file system has no locks.
+    fn lock(&self) -> Result<Option<File>> {
+        let path = self.dir.join(LOCK);
+        let failed = |source| Error::Io { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                let what = "another run writes checkpoints to this folder";
+                Err(failed(io::Error::new(io::ErrorKind::WouldBlock, what)))
+            }
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+
+    /// Whether a file lies in the folder.
+    fn holds(&self, path: &Path) -> bool {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        matches!((folder.canonicalize(), self.dir.canonicalize()), (Ok(a), Ok(b)) if a == b)
     }
 
     /// Whether one is to be written now; `last` if the run ends here.
@@ -234,40 +313,44 @@ impl Checkpoints {
                     || self.interval.is_some_and(|interval| self.last.elapsed() >= interval)
             }
             Moment::Epoch { log, .. } => {
-                self.epochs.is_some_and(|epochs| log.epoch.is_multiple_of(epochs)) || self.improves(moment)
+                self.epochs.is_some_and(|epochs| log.epoch.is_multiple_of(epochs))
+                    || self.improvement(moment).is_some()
             }
         }
     }
 
-    fn improves(&self, moment: Moment<'_>) -> bool {
-        let Moment::Epoch { log, .. } = moment else { return false };
-        let value = self.best.as_ref().and_then(|monitor| Some((monitor, monitor.value(log)?)));
-        value.is_some_and(|(monitor, value)| monitor.is_better(value, self.best_value))
+    /// The figure, if what has ended is an epoch that is better than all before.
+    fn improvement(&self, moment: Moment<'_>) -> Option<f64> {
+        let Moment::Epoch { log, .. } = moment else { return None };
+        let monitor = self.best.as_ref()?;
+        monitor.value(log).filter(|&value| monitor.is_better(value, self.best_value))
     }
 
     /// Writes one, and removes those that are not to be kept. Returns its path.
     pub(super) fn save(&mut self, moment: Moment<'_>, mut state: State) -> Result<PathBuf> {
-        let improves = self.improves(moment);
-        if let (true, Moment::Epoch { log, .. }, Some(monitor)) = (improves, moment, &self.best) {
-            self.best_value = monitor.value(log).unwrap_or(f64::NAN);
-        }
-        state.set_number("best", self.best_value);
         // Due again after the interval even if this one fails.
         self.last = Instant::now();
-        let path = self.dir.join(format!("{PREFIX}{:012}{SUFFIX}", moment.total()));
-        file::write(&path, &state)?;
-        if improves {
-            file::write(&self.dir.join(BEST), &state)?;
+        // Before the other, which says that it is there: after a crash in between the epoch comes again.
+        let mut failed = None;
+        if let Some(value) = self.improvement(moment) {
+            state.set_number("best", value);
+            match self.store.write(&self.dir.join(BEST), &state) {
+                Ok(()) => self.best_value = value,
+                Err(error) => failed = Some(error),
+            }
         }
+        state.set_number("best", self.best_value);
+        let path = self.dir.join(format!("{PREFIX}{:012}{SUFFIX}", moment.total()));
+        self.store.write(&path, &state)?;
         let mut old = self.numbered()?;
         // Those of later steps are of a run that this one repeats.
         old.retain(|&(steps, _)| steps <= moment.total());
         old.sort();
         let surplus = old.len().saturating_sub(self.keep);
         for (_, path) in old.into_iter().take(surplus) {
-            fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
+            self.store.remove(&path)?;
         }
-        Ok(path)
+        failed.map_or(Ok(path), Err)
     }
 
     /// Takes over what a checkpoint kept of these.
@@ -299,6 +382,11 @@ impl Checkpoints {
         }
         Ok(found)
     }
+}
+
+/// Whether it is that there is no such file.
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// A checkpoint that was read: give it to [`Fit::resume`](super::Fit::resume), or take the model alone.
@@ -340,3 +428,6 @@ impl Checkpoint {
         &self.state
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,19 +78,19 @@ pub(in crate::train) fn snapshot<T: Element>(
 ) -> Result<State> {
     let mut state = State::new();
     state.set_text("version", env!("CARGO_PKG_VERSION"));
-    state.set_part("model", &model.state()?);
+    state.set_part("model", model.state()?);
     for (name, value) in identity(batches, options) {
         state.set_integer(format!("fit/{name}"), value);
     }
     for (which, print) in data.iter().enumerate() {
         state.set_integers(format!("data/{which}"), print.0.clone());
     }
-    state.set_part("place", &place.state());
+    state.set_part("place", place.state());
     if let Some(schedule) = &options.schedule {
-        state.set_part("schedule", &schedule.save());
+        state.set_part("schedule", schedule.save());
     }
     for (index, callback) in options.callbacks.iter().enumerate() {
-        state.set_part(&format!("callback/{index}"), &callback.save());
+        state.set_part(&format!("callback/{index}"), callback.save());
     }
     Ok(state)
 }
@@ -98,7 +98,7 @@ pub(in crate::train) fn snapshot<T: Element>(
 impl Checkpoint {
     /// Puts the run's state into the model and the callbacks and says where it goes on.
     pub(in crate::train) fn resume<T: Element>(
-        &self,
+        mut self,
         model: &mut Model<T>,
         batches: &Batches,
         options: &mut Fit<'_, T>,
@@ -114,12 +114,12 @@ impl Checkpoint {
                 return Err(Error::data("resume", name, expected, got));
             }
         }
-        let saved = self.state.part("data");
-        if saved.names().count() != data.len() {
-            return Err(Error::data("resume", "data sets", data.len(), saved.names().count()));
+        let saved = self.state.part_names("data").count();
+        if saved != data.len() {
+            return Err(Error::data("resume", "data sets", data.len(), saved));
         }
         for (which, print) in data.iter().enumerate() {
-            let got = saved.integers(&which.to_string())?;
+            let got = self.state.integers(&format!("data/{which}"))?;
             if got != print.0 {
                 let what = ["the training samples", "the validation samples"][which.min(1)];
                 let expected =
@@ -128,25 +128,38 @@ impl Checkpoint {
             }
         }
         let place = Place::from_state(&self.state.part("place"))?;
-        if place.step > batches.len() || place.epoch == 0 {
-            let got = format!("step {} of epoch {}", place.step, place.epoch);
-            return Err(Error::data("resume", "the place", format!("at most {} steps", batches.len()), got));
-        }
-        if let Some(schedule) = &mut options.schedule {
-            schedule.load(&self.state.part("schedule"))?;
-        }
+    state.set_part("place", place.state());
+    if let Some(schedule) = &options.schedule {
+        state.set_part("schedule", schedule.save());
+    }
         for (index, callback) in options.callbacks.iter_mut().enumerate() {
             callback.load(&self.state.part(&format!("callback/{index}")))?;
         }
         if let Some(checkpoints) = options.checkpoints.as_deref_mut() {
             checkpoints.load(&self.state)?;
         }
-        model.restore(&self.model())?;
+        // Last: where anything is refused, the model is as it was.
+        model.restore(&self.state.take_part("model"))?;
         Ok(place)
     }
 }
 
 impl Place {
+    /// Whether a run of these batches can be here: a file may say anything.
+    fn check(&self, batches: &Batches) -> Result<()> {
+        let ended = self.history.epochs.len();
+        let seen: usize = batches.iter().take(self.step).map(<[usize]>::len).sum();
+        let fits =
+            self.epoch.checked_sub(1) == Some(ended) && self.step <= batches.len() && self.samples == seen;
+        if fits && self.correct <= self.samples {
+            return Ok(());
+        }
+        let expected = format!("at most {} steps, after {ended} epochs", batches.len());
+        let Self { epoch, step, samples, correct, .. } = self;
+        let got = format!("step {step} of epoch {epoch}, {samples} samples, {correct} correct");
+        Err(Error::data("resume", "the place", expected, got))
+    }
+
     fn state(&self) -> State {
         let mut state = State::new();
         for (name, value) in
@@ -159,7 +172,7 @@ impl Place {
         state.set_number("base rate", self.base_rate);
         state.set_integer("epochs", self.history.epochs.len() as u64);
         for (index, log) in self.history.epochs.iter().enumerate() {
-            state.set_part(&format!("history/{index}"), &log.state());
+            state.set_part(&format!("history/{index}"), log.state());
         }
         state
     }
