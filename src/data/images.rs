@@ -16,6 +16,9 @@ const DEEPEST: usize = 32;
 /// The most that a byte of a PNG grows to: deflate gives 1032, eight pixels each. JPEG stays below.
 const GROWTH: u64 = 8 * 1032;
 
+/// How many times a decoder and what follows it may hold a picture: measured 6 for progressive JPEG.
+const DECODERS: u64 = 8;
+
 /// Reads a folder of PNG and JPEG files in which each subfolder is a class, as torchvision's `ImageFolder`:
 ///
 /// ```text
@@ -31,8 +34,8 @@ const GROWTH: u64 = 8 * 1032;
 /// stay bytes. All have one size, or [`resize`](Self::resize) gives them one. Transparency is dropped, 16 bits become 8; the
 /// orientation that a camera noted is not applied (as in torchvision).
 ///
-/// Memory: the pictures, the file being read twice, and one picture in its file's size a few times; the pictures
-/// together, and any single one, are at most [`limit`](Self::limit) bytes.
+/// **Memory.** All samples together take at most [`limit`](Self::limit) bytes, and while one file is read, up to as much again:
+/// a picture in its file's size may have an eighth of the limit, as decoders hold it several times.
 ///
 /// ```no_run
 /// use gemmule::data::ImageFolder;
@@ -82,7 +85,7 @@ impl ImageFolder {
         self
     }
 
-    /// The most bytes that the pictures may have together, and each alone: 1 GiB unless this says otherwise.
+    /// The most bytes that all samples may have together: 1 GiB unless this says otherwise.
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
@@ -232,10 +235,11 @@ impl ImageFolder {
         let (width, height) = decoder.dimensions();
         let claim = decoder.total_bytes();
         // 64 KiB for pictures so small that their file is mostly header.
-        let most = (contents.len() as u64).saturating_mul(GROWTH).saturating_add(1 << 16).min(self.limit);
+        let most = (contents.len() as u64).saturating_mul(GROWTH).saturating_add(1 << 16);
+        let most = most.min(self.limit / DECODERS);
         if claim > most {
             let expected =
-                format!("at most {most} bytes (the limit, or what {} bytes can hold)", contents.len());
+                format!("at most {most} bytes (an eighth of the limit, or what {} bytes can hold)", contents.len());
             return Err(wrong("the size", expected, format!("{height} x {width}: {claim} bytes")));
         }
         let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
@@ -259,13 +263,13 @@ impl ImageFolder {
             return Err(Error::argument("ImageFolder::resize", "height x width", "1 to 2^32 - 1 each", got));
         }
         let taken = height.saturating_mul(16).saturating_mul(width.max(old_width)) as u64;
-        if taken > self.limit.saturating_mul(16) {
-            let expected = format!("at most {} pixels (the limit)", self.limit);
-            let got = format!("{height} x {}", width.max(old_width));
+        if taken > self.limit {
+            let expected = format!("at most {} bytes (the limit)", self.limit);
+            let got = format!("{height} x {}: {taken} bytes", width.max(old_width));
             return Err(format_error(
                 path,
                 "image",
-                "the size between the two passes of resizing",
+                "the memory for resizing",
                 expected,
                 got,
             ));

@@ -130,7 +130,7 @@ fn forms() {
     for (csv, text) in [
         (Csv::new(""), "a,b\r\n1,2.5\r\n-3,4e-3\r\n"),
         (Csv::new(""), "\u{feff}a,b\n1,2.5\n\n-3,.004"),
-        (Csv::new(""), "a,b\n \"1\" , 2.5\n\"-3\",\t4E-03 \n\n\n"),
+        (Csv::new(""), "a,b\n\"1\" , 2.5\n\"-3\",\t4E-03 \n\n\n"),
         (Csv::new("").delimiter(b';'), "a;b\n1;+2.5\n-3;0.004\n"),
         (Csv::new("").delimiter(b'\t').header(false), "1\t2.5\n-3.\t0.004\n"),
         (Csv::new("").comment(Some(b'#')), "# by hand\na,b\n1,2.5\n#0,0\n-3,0.004\n"),

@@ -60,7 +60,8 @@ fn kinds_of_jpeg() {
         let (height, width, got) = ImageFolder::new("").read_image(&file).unwrap();
         assert_eq!((height, width), (8, 8));
         let (most, _) = difference(&got, &expected[192 * i..][..192]);
-        assert!(most <= 4, "{name}: {most}");
+        // Colours of half the size are spread in another way.
+        assert!(most <= if *name == "grey" { 1 } else { 8 }, "{name}: {most}");
     }
 }
 

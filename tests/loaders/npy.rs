@@ -176,7 +176,10 @@ fn every_prefix_and_every_flipped_bit() {
         let passed = damage(&whole, read, prefix, |bit, (array, rest)| {
             // As many bytes; a flipped header may say another type, another order, or fewer elements.
             let size = |array: &NpyArray| array.len() * array.dtype()[1..].parse::<usize>().unwrap() / 8;
-            assert_eq!(size(&array) + rest, size(&expected), "{name}: bit {bit}");
+            // The length of the header may count fewer of its spaces.
+            let header = if bit / 8 < 12 { 128 } else { 0 };
+            let all = size(&array) + rest;
+            assert!((size(&expected)..=size(&expected) + header).contains(&all), "{name}: bit {bit}");
         });
         // All flips of data pass, as there is no checksum, and few of the header.
         let data = 8 * (whole.len() - 128);

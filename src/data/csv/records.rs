@@ -66,9 +66,10 @@ impl<'a, R: Read> Records<'a, R> {
                 ReadRecordResult::OutputFull => self.grow(budget, true)?,
                 ReadRecordResult::OutputEndsFull => self.grow(budget, false)?,
                 ReadRecordResult::Record => {
+                    // The line break of our own stands inside the quote.
                     if self.end == End::Told {
                         return Err(self.error(
-                            format!("line {}", self.line()),
+                            format!("line {}", self.line() - 1),
                             "a quote that closes",
                             "the end of the file",
                         ));
