@@ -5,6 +5,8 @@ mod callbacks;
 mod checkpoint;
 mod cross_validate;
 mod fit;
+mod history;
+mod lr_finder;
 mod metrics;
 #[cfg(feature = "npz")]
 mod npz;
@@ -20,7 +22,7 @@ pub use checkpoint::{Checkpoint, Checkpoints, OnError};
 pub use cross_validate::{CrossValidate, CrossValidation, FoldData, FoldScore, Spread, cross_validate};
 pub use fit::Fit;
 pub use history::{EpochLog, History};
-pub use log::{CsvLog, EventWriter, JsonLines, TensorBoard};
+pub use lr_finder::{LrFinder, LrSweep};
 pub use metrics::ConfusionMatrix;
 pub use monitor::Monitor;
 pub use predict::Evaluation;

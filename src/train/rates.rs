@@ -34,10 +34,8 @@ impl<T: Element> Loop<'_, '_, T> {
         let Some(schedule) = &self.options.schedule else { return Ok(()) };
         let at = self.position(index);
         self.model.set_learning_rate(schedule.learning_rate(self.place.base_rate, at))?;
-        match schedule.momentum(at) {
-            Some(momentum) => self.model.set_momentum(Some(momentum)),
-            None => Ok(()),
-        }
+        // Where it sets none, that of the optimiser: what was set before is no part of the position.
+        self.model.set_momentum(schedule.momentum(at))
     }
 
     /// Tells the schedule the figure that it wants.

@@ -116,7 +116,7 @@ pub trait Schedule {
     /// The rate of the step at `at`, where `base` is the optimiser's own.
     fn learning_rate(&self, base: f64, at: Position) -> f64;
 
-    /// The momentum (or beta1) of that step, if the schedule sets it.
+    /// The momentum (or beta1) of that step; `None` for the optimiser's own.
     fn momentum(&self, at: Position) -> Option<f64> {
         let _ = at;
         None

@@ -15,7 +15,7 @@ use crate::train::{Callback, Control, Event, Monitor, Run};
 ///   not better, and wait >= patience:       stop (but never after the first epoch of a run)
 /// ```
 ///
-/// NaN is not better than anything. (In Keras a first figure that is NaN stays the best for ever.)
+/// A run that was stopped and is resumed ends at once, unless it is given more patience. NaN is not better than anything. (In Keras a first figure that is NaN stays the best for ever.)
 ///
 /// ```
 /// use gemmule::data::{Dataset, train_test_split};
@@ -186,6 +186,12 @@ impl<T: Element> Callback<T> for EarlyStopping {
                 if !std::mem::take(&mut self.loaded) {
                     (self.wait, self.best, self.stopped_epoch) = (0, None, None);
                     self.weights = State::new();
+                } else if self.stopped_epoch.is_some() {
+                    // The run had ended. With more patience it goes on.
+                    if self.wait >= self.patience {
+                        return Ok(Control::Stop);
+                    }
+                    self.stopped_epoch = None;
                 }
             }
             Event::EpochEnd(log) => {
@@ -210,21 +216,48 @@ impl<T: Element> Callback<T> for EarlyStopping {
             state.set_integer("best_epoch", epoch as u64);
             state.set_number("best", figure);
         }
+        if let Some(epoch) = self.stopped_epoch {
+            state.set_integer("stopped_epoch", epoch as u64);
+        }
         state
     }
 
     fn load(&mut self, state: &State) -> Result<()> {
         let wait = state.integer("wait")?;
-        let best = match state.contains("best") {
-            true => Some((state.integer("best_epoch")? as usize, state.number("best")?)),
-            false => None,
-        };
+        let epoch = |name| Result::Ok(state.integer(name)? as usize);
+        let best = state.contains("best").then(|| Result::Ok((epoch("best_epoch")?, state.number("best")?)));
+        let stopped = state.contains("stopped_epoch").then(|| epoch("stopped_epoch"));
+        let (best, stopped) = (best.transpose()?, stopped.transpose()?);
         let mut weights = State::new();
         if state.contains(WEIGHTS) {
             weights.set_values(WEIGHTS, state.values::<T>(WEIGHTS)?);
         }
-        (self.wait, self.best, self.weights, self.stopped_epoch, self.loaded) =
-            (wait, best, weights, None, true);
+        (self.wait, self.best, self.stopped_epoch) = (wait, best, stopped);
+        (self.weights, self.loaded) = (weights, true);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{Dense, Sequential};
+
+    /// A metric may be NaN: it is never the best, not even the first.
+    #[test]
+    fn nan_is_not_better() -> Result<()> {
+        let model = Sequential::new().with(Dense::new(1, 1)).build::<f32>(0)?;
+        for monitor in [Monitor::minimize("x"), Monitor::maximize("x")] {
+            let mut stopping = EarlyStopping::new(monitor).patience(3);
+            let figures = [f64::NAN, 1.0, f64::NAN, 1.0];
+            let stops: Vec<bool> = (1..)
+                .zip(figures)
+                .map(|(epoch, figure)| stopping.epoch_ended(epoch, figure, &model))
+                .collect();
+            assert_eq!(stops, [false; 4]);
+            assert_eq!((stopping.best(), stopping.best_epoch(), stopping.wait), (Some(1.0), Some(2), 2));
+            assert!(stopping.epoch_ended(5, f64::NAN, &model));
+        }
         Ok(())
     }
 }
