@@ -110,3 +110,32 @@ fn files_of_pytorch() {
         }
     }
 }
+
+/// What the package safetensors says of good and bad headers, except where it lets pass what its own format forbids.
+#[test]
+fn headers_as_the_format_says() {
+    // Of two of one name it takes the last.
+    const STRICTER: [&str; 6] = [
+        "space before",
+        "name twice, same bytes",
+        "name twice by an escape",
+        "metadata null",
+        "key of metadata twice",
+        "many dimensions",
+    ];
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/interchange/headers.txt");
+    let lines = std::fs::read_to_string(path).unwrap();
+    let mut seen = 0;
+    for line in lines.lines() {
+        let fields: Vec<_> = line.split('\t').collect();
+        let [name, verdict, data, hex] = fields[..] else { panic!("{line}") };
+        let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let header: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        let mut bytes = [&(header.len() as u64).to_le_bytes()[..], &header].concat();
+        bytes.resize(bytes.len() + data.parse::<usize>().unwrap(), 0);
+        let good = SavedModel::from_bytes(&bytes).is_ok();
+        assert_eq!(good, verdict == "good" && !STRICTER.contains(&name), "{name}");
+        seen += 1;
+    }
+    assert!(seen > 70, "{seen}");
+}

@@ -31,7 +31,8 @@ impl<T: Element> Model<T> {
         let named = |info: crate::nn::ParameterInfo| Ok((self.parameter(&info.name)?, info.name));
         let arrays: Vec<_> = self.parameters().into_iter().map(named).collect::<Result<_>>()?;
         write::write(path.as_ref(), |out| {
-            write_npz_to(out, arrays.iter().map(|(tensor, name)| (name, tensor))).map_err(|error| match error {
+            write_npz_to(out, arrays.iter().map(|(tensor, name)| (name, tensor))).map_err(|error| match error
+            {
                 // The file's own name is put in its place.
                 Error::Io { source, .. } => source,
                 error => io::Error::other(error),

@@ -5,7 +5,7 @@
 
 Needs torch, numpy and safetensors. `write` uses no random numbers: weights and inputs come from a formula. A file NAME.safetensors
 is what `safetensors.torch.save_file(model.state_dict())` gives; NAME.io.safetensors holds the inputs and the logits of the same
-model in evaluation. `check` builds each model from the JSON in the file's metadata, loads the weights with strict=True and
+model in evaluation. headers.txt has small files, good and bad, with what the package safetensors says of each. `check` builds each model from the JSON in the file's metadata, loads the weights with strict=True and
 compares the logits, which the file has among its numbers.
 """
 
@@ -136,7 +136,92 @@ def write():
             x = formula((5, 6), 99).to(torch.float32) * 2
             logits = model.to(torch.float32)(x)
         save_file({"inputs": x, "logits": logits}, os.path.join(FOLDER, f"{name}.io.safetensors"))
+    write_headers()
     print(f"torch {torch.__version__} wrote {len(os.listdir(FOLDER))} files")
+
+
+def tensor(dtype="F32", shape="[2]", offsets="[0,8]"):
+    return '{"dtype":"%s","shape":%s,"data_offsets":%s}' % (dtype, shape, offsets)
+
+
+def headers():
+    """Names, headers and the number of bytes behind them."""
+    good = tensor()
+    yield "nothing", "{}", 0
+    yield "spaces behind", "{}   \n", 0
+    yield "space before", " {}", 0
+    yield "one", '{"a":%s}' % good, 8
+    yield "too few bytes", '{"a":%s}' % good, 7
+    yield "too many bytes", '{"a":%s}' % good, 9
+    yield "two", '{"a":%s,"b":%s}' % (good, tensor(offsets="[8,16]")), 16
+    yield "in another order", '{"b":%s,"a":%s}' % (tensor(offsets="[8,16]"), good), 16
+    yield "hole before", '{"a":%s}' % tensor(offsets="[4,12]"), 12
+    yield "hole between", '{"a":%s,"b":%s}' % (good, tensor(offsets="[12,20]")), 20
+    yield "overlap", '{"a":%s,"b":%s}' % (good, tensor(offsets="[4,12]")), 12
+    yield "same bytes", '{"a":%s,"b":%s}' % (good, good), 8
+    yield "name twice", '{"a":%s,"a":%s}' % (good, tensor(offsets="[8,16]")), 16
+    yield "name twice, same bytes", '{"a":%s,"a":%s}' % (good, good), 8
+    yield "name twice by an escape", '{"a":%s,"\\u0061":%s}' % (good, good), 8
+    yield "scalar", '{"a":%s}' % tensor(shape="[]", offsets="[0,4]"), 4
+    yield "empty", '{"a":%s}' % tensor(shape="[0]", offsets="[0,0]"), 0
+    yield "empty ones", '{"a":%s,"b":%s}' % (tensor(shape="[0]", offsets="[0,0]"), tensor(shape="[3,0]", offsets="[0,0]")), 0
+    yield "empty between", '{"a":%s,"b":%s}' % (good, tensor(shape="[0]", offsets="[8,8]")), 8
+    yield "empty inside", '{"a":%s,"b":%s}' % (good, tensor(shape="[0]", offsets="[4,4]")), 8
+    yield "shape overflows", '{"a":%s}' % tensor(shape="[4294967296,4294967296]", offsets="[0,0]"), 0
+    yield "shape overflows to 8", '{"a":%s}' % tensor(shape="[2,9223372036854775809]"), 8
+    yield "shape too large", '{"a":%s}' % tensor(shape="[3]"), 8
+    yield "offsets reversed", '{"a":%s}' % tensor(offsets="[8,0]"), 8
+    yield "offsets negative", '{"a":%s}' % tensor(offsets="[-8,0]"), 8
+    yield "offsets of three", '{"a":%s}' % tensor(offsets="[0,8,8]"), 8
+    yield "offsets of one", '{"a":%s}' % tensor(offsets="[8]"), 8
+    yield "offset beyond 2^64", '{"a":%s}' % tensor(offsets="[0,18446744073709551624]"), 8
+    yield "dimension as float", '{"a":%s}' % tensor(shape="[2.0]"), 8
+    yield "dimension as text", '{"a":%s}' % tensor(shape='["2"]'), 8
+    yield "dimension negative", '{"a":%s}' % tensor(shape="[-2]"), 8
+    yield "unknown dtype", '{"a":%s}' % tensor(dtype="F31"), 8
+    yield "dtype in small letters", '{"a":%s}' % tensor(dtype="f32"), 8
+    yield "no dtype", '{"a":{"shape":[2],"data_offsets":[0,8]}}', 8
+    yield "no shape", '{"a":{"dtype":"F32","data_offsets":[0,8]}}', 8
+    yield "no offsets", '{"a":{"dtype":"F32","shape":[2]}}', 8
+    yield "dtype twice", '{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8
+    yield "unknown field", '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":[{"y":null}]}}', 8
+    for dtype, size in [("BOOL", 2), ("U8", 2), ("I8", 2), ("F8_E5M2", 2), ("F8_E4M3", 2), ("I16", 4), ("U16", 4), ("F16", 4)]:
+        yield f"dtype {dtype}", '{"a":%s}' % tensor(dtype=dtype, offsets=f"[0,{size}]"), size
+    for dtype, size in [("BF16", 4), ("I32", 8), ("U32", 8), ("F64", 16), ("I64", 16), ("U64", 16), ("F4", 1), ("C64", 16)]:
+        yield f"dtype {dtype}", '{"a":%s}' % tensor(dtype=dtype, offsets=f"[0,{size}]"), size
+    yield "half a byte", '{"a":%s}' % tensor(dtype="F4", shape="[3]", offsets="[0,1]"), 1
+    yield "metadata", '{"__metadata__":{"a":"b","c":""}}', 0
+    yield "metadata behind", '{"a":%s,"__metadata__":{"a":"b"}}' % good, 8
+    yield "metadata of a number", '{"__metadata__":{"a":1}}', 0
+    yield "metadata of a list", '{"__metadata__":["a"]}', 0
+    yield "metadata null", '{"__metadata__":null}', 0
+    yield "metadata twice", '{"__metadata__":{},"__metadata__":{}}', 0
+    yield "key of metadata twice", '{"__metadata__":{"a":"b","a":"b"}}', 0
+    yield "comma at the end", '{"a":%s,}' % good, 8
+    yield "no comma", '{"a":%s"b":%s}' % (good, good), 8
+    yield "text behind", "{}x", 0
+    yield "zero behind", "{}\0", 0
+    yield "no object", "[]", 0
+    yield "no header", "", 0
+    yield "a text", '"a"', 0
+    yield "lone surrogate", '{"__metadata__":{"\\ud800":"b"}}', 0
+    yield "surrogates", '{"__metadata__":{"\\ud83d\\ude00":"b"}}', 0
+    yield "control character", '{"__metadata__":{"a\nb":"c"}}', 0
+    yield "many dimensions", '{"a":%s}' % tensor(shape="[%s2]" % ("1," * 70)), 8
+
+
+def write_headers():
+    from safetensors import deserialize
+
+    with open(os.path.join(FOLDER, "headers.txt"), "w") as out:
+        for name, header, data in headers():
+            text = header.encode()
+            try:
+                deserialize(len(text).to_bytes(8, "little") + text + bytes(data))
+                verdict = "good"
+            except Exception:
+                verdict = "bad"
+            print(name, verdict, data, text.hex(), sep="\t", file=out)
 
 
 def check(folder):
