@@ -6,7 +6,7 @@ use gemmule::nn::{
     Model, Sequential,
 };
 use gemmule::optim::{Adam, Sgd};
-use gemmule::rng::Rng;
+use gemmule::rng::{Rng, purpose};
 use gemmule::train::Fit;
 use gemmule::{Context, Element, Error, Parallelism, Tensor};
 
@@ -69,6 +69,11 @@ fn gaussian_noise_is_added() {
         let product = n.iter().zip(&n[lag..]).map(|(a, b)| a * b).sum::<f64>() / COUNT;
         assert!(product.abs() < 5.0 / COUNT.sqrt(), "lag {lag}: {product}");
     }
+    // The numbers are those of their stream: the model's seed, no step, the first part, layer 1.
+    let mut drawn = vec![0.0_f64; SAMPLES * WIDTH];
+    let rng = Rng::new(5).stream(purpose::DROPOUT).stream(0).stream(0);
+    rng.stream(1).fill_normal(&context(1), &mut drawn, 0.0, 0.3).unwrap();
+    assert!(x.iter().zip(&drawn).zip(&y).all(|((x, n), &y)| x + n == y));
     // The gradient goes through as it is.
     let d = Tensor::from_fn(&[SAMPLES, WIDTH], |at| (at[0] + at[1]) as f64).unwrap();
     assert_eq!(model.backward(&d).unwrap(), d);

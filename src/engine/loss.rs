@@ -204,7 +204,7 @@ impl Loss {
     }
 
     /// The same loss from what the operation takes that [`ends_in_loss`](super::fuse::ends_in_loss) found.
-    pub(crate) const fn from_logits(self) -> Self {
+    pub(crate) const fn on_logits(self) -> Self {
         match self {
             Self::NegativeLogLikelihood => Self::CrossEntropy,
             other => other,

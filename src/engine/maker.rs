@@ -186,7 +186,7 @@ impl Maker<'_> {
         Ok(Plan {
             batch: self.batch,
             loss: task.loss().map(|loss| match fuse::ends_in_loss(self.graph, loss) {
-                true => loss.from_logits(),
+                true => loss.on_logits(),
                 false => loss,
             }),
             target_width: ends.target_width,
