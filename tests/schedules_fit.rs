@@ -230,7 +230,8 @@ fn a_sweep_follows_its_formula() -> Result<()> {
         model.fit(&data, fit(20))?;
         Result::Ok(model.evaluate(&data)?.loss)
     };
-    assert!(loss(suggestion)? < loss(1e-4)?, "{suggestion}");
+    let (with, least) = (loss(suggestion)?, loss(1e-4)?);
+    assert!(with < least, "{suggestion}: {with} against {least}\n{sweep:?}");
     // The steps it takes are those of a run with these rates.
     let mut by_hand = model(sgd(0.1, 0.0), 1)?;
     let rates = sweep.rates.clone();

@@ -46,7 +46,7 @@ pub struct LrSweep {
     /// True if the sweep ended before the last step, since the loss grew too much, or beyond all bounds.
     pub diverged: bool,
     /// The rate at which the smoothed loss falls fastest over the logarithm of the rate; `None` if it falls nowhere. The first
-    /// tenth of the steps and the last five do not count.
+    /// tenth of the steps and the last five do not count, as in fastai, nor what comes after the least loss.
     pub suggestion: Option<f64>,
 }
 
@@ -125,9 +125,11 @@ impl LrFinder {
     }
 }
 
-/// The rate before the steepest descent over the logarithm of the rate, without the first `skip` and the last five.
+/// The rate before the steepest descent over the logarithm of the rate, without the first `skip`, the last five, and what comes
+/// after the least loss: a curve that climbs has dips, too.
 fn steepest(rates: &[f64], losses: &[f64], skip: usize) -> Option<f64> {
-    let counted = skip..losses.len().saturating_sub(5);
+    let least = losses.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1))?.0;
+    let counted = skip..(least + 1).min(losses.len().saturating_sub(5));
     let (rates, losses) = (rates.get(counted.clone())?, losses.get(counted)?);
     let (mut best, mut slope) = (None, 0.0);
     for (rate, loss) in rates.windows(2).zip(losses.windows(2)) {
@@ -203,6 +205,9 @@ mod tests {
         // What does not count: the first, the last five.
         assert_eq!(steepest(&rates[..22], &losses[..22], 4), Some(rates[15]));
         assert_eq!(steepest(&rates, &losses, 25), None);
+        // A dip that is steeper than all before, in the climb.
+        losses[31] -= 40.0;
+        assert_eq!(steepest(&rates, &losses, 4), Some(rates[19]));
         assert_eq!(steepest(&rates[..6], &losses[..6], 4), None);
         assert_eq!(steepest(&[], &[], 0), None);
     }
