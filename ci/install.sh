@@ -26,6 +26,8 @@ packages+=(binutils binutils-aarch64-linux-gnu python3)
 packages+=(libblas-test libblas3)
 # A BLAS for the feature `cblas`: the library and the name that a linker looks for.
 packages+=(libopenblas0-pthread libopenblas-pthread-dev)
+# Kills a run at each system call of a save, and has them fail.
+packages+=(strace)
 
 installed() {
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -47,6 +49,6 @@ for package in "${packages[@]}"; do
     installed "$package" || fail "$package is not installed"
 done
 for tool in aarch64-linux-gnu-gcc aarch64-linux-gnu-objdump qemu-aarch64-static /usr/bin/rustc cc ldd objdump python3 timeout \
-    grep awk sed stat realpath; do
+    grep awk sed stat realpath strace; do
     command -v "$tool" >/dev/null || fail "$tool is missing"
 done
