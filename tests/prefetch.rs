@@ -304,7 +304,8 @@ fn dropping_while_busy_ends_the_thread() {
         let watched = Arc::new(Watched::default());
         let source = Prefetch::new(Arc::clone(&watched));
         watched.hold(held);
-        source.ask_ahead(&context(), &(0..1000).collect::<Vec<_>>());
+        // More than it can gather meanwhile.
+        source.ask_ahead(&context(), &(0..1_000_000).map(|i| i % 1000).collect::<Vec<_>>());
         if held {
             watched.until(|seen| seen.waiting);
         }
@@ -313,6 +314,7 @@ fn dropping_while_busy_ends_the_thread() {
             watched.hold(false);
             dropped.join().unwrap();
         });
+        assert!(watched.seen().behind.len() < 1_000_000);
         // The thread held the other one.
         assert_eq!(Arc::strong_count(&watched), 1);
     }

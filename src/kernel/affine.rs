@@ -173,6 +173,13 @@ impl Axis {
     }
 }
 
+/// A whole number below 2^31: the bits below the point of a sum with 2^52. The conversion of the language is a test for each.
+#[inline(always)]
+fn whole(x: f64) -> u64 {
+    const POINT: f64 = 4_503_599_627_370_496.0;
+    (x + POINT).to_bits() ^ POINT.to_bits()
+}
+
 pub(crate) struct Affine<'a, T> {
     shape: ImageShape,
     map: [f64; 6],
@@ -193,7 +200,7 @@ impl<T: Element> Kernel for Affine<'_, T> {
             if channels_last { (1, 1) } else { ((height + BORDER) * down, height * width) };
         let [a, b, c, d, e, f] = self.map;
         let (mut xs, mut ys) = ([0.0; PIXELS], [0.0; PIXELS]);
-        let mut places = [0_i32; PIXELS];
+        let mut places = [0_u64; PIXELS];
         let (mut right, mut below) = ([T::zero(); PIXELS], [T::zero(); PIXELS]);
         for y in 0..height {
             let (row_x, row_y) = (b * y as f64 + c, e * y as f64 + f);
@@ -213,26 +220,30 @@ impl<T: Element> Kernel for Affine<'_, T> {
                         (xs[i].floor(), ys[i].floor())
                     };
                     (right[i], below[i]) = (T::from_f64(xs[i] - x), T::from_f64(ys[i] - y));
-                    places[i] = (y as i32 + 1) * down as i32 + (x as i32 + 1) * step as i32;
+                    places[i] = whole((y + 1.0) * down as f64 + (x + 1.0) * step as f64);
                 }
                 let count = PIXELS.min(width - first);
                 for channel in 0..channels {
                     let padded = &self.padded[channel * padded_plane..];
+                    // As far as all four reach: one test for all.
+                    let most = padded.len() - (down + step);
+                    let corner = |at: usize| &padded[at..at + most];
+                    let (upper, upper_right) = (corner(0), corner(step));
+                    let (lower, lower_right) = (corner(down), corner(down + step));
                     let start = channel * plane + (y * width + first) * step;
-                    let out = self.out[start..].iter_mut().step_by(step);
-                    let pixels = places[..count].iter().zip(&right).zip(&below).zip(out);
+                    let out = self.out[start..=start + (count - 1) * step].iter_mut().step_by(step);
                     if nearest {
-                        for (((&place, _), _), out) in pixels {
-                            *out = padded[place as usize];
+                        for (out, &place) in out.zip(&places) {
+                            *out = upper[place as usize];
                         }
                         continue;
                     }
-                    for (((&place, &right), &below), out) in pixels {
+                    let pixels = places.iter().zip(&right).zip(&below);
+                    for (out, ((&place, &right), &below)) in out.zip(pixels) {
                         let at = place as usize;
-                        let window = &padded[at..at + down + step + 1];
-                        let upper = window[0] + right * (window[step] - window[0]);
-                        let lower = window[down] + right * (window[down + step] - window[down]);
-                        *out = upper + below * (lower - upper);
+                        let above = upper[at] + right * (upper_right[at] - upper[at]);
+                        let under = lower[at] + right * (lower_right[at] - lower[at]);
+                        *out = above + below * (under - above);
                     }
                 }
             }
