@@ -66,6 +66,8 @@ fn fusions() -> Vec<Fusion> {
         Fusion { chains: false, ..all },
         Fusion { update: false, ..all },
         Fusion { chains: false, update: false, ..all },
+        Fusion { zeros: false, ..all },
+        Fusion { zeros: true, ..Fusion::NONE },
         Fusion::NONE,
     ]
 }
@@ -74,11 +76,28 @@ fn fusions() -> Vec<Fusion> {
 const NETS: [(&[usize], usize); 3] =
     [(&[30, 64, 64, 10], 33), (&[700, 520, 300, 3], 40), (&[5, 1200, 130, 17], 76)];
 
+/// The same samples with a share of zeros among their features.
+fn with_zeros(data: &Dataset, share: f64) -> Dataset {
+    let (len, features) = (data.len(), data.features());
+    let mut x = Tensor::<f32>::zeros(&[len, features]).unwrap();
+    let indices: Vec<usize> = (0..len).collect();
+    data.gather_features(&context(1), &indices, x.as_mut_slice());
+    let mut rng = Rng::new(5);
+    for value in x.as_mut_slice() {
+        if (rng.below(1000) as f64) < 1000.0 * share {
+            *value = 0.0;
+        }
+    }
+    let labels = (0..len).map(|sample| data.class(sample).unwrap()).collect();
+    let count = data.class_counts().unwrap().len();
+    Dataset::from_values(x).unwrap().with_classes(labels, count).unwrap()
+}
+
 #[test]
 fn no_fusion_and_no_number_of_threads_changes_a_bit() {
-    for (widths, batch) in NETS {
+    for ((widths, batch), zeros) in NETS.into_iter().flat_map(|net| [(net, 0.0), (net, 0.8)]) {
         let outputs = *widths.last().unwrap();
-        let data = classes::<f32>(batch * 2 + 5, widths[0], outputs as u32);
+        let data = with_zeros(&classes::<f32>(batch * 2 + 5, widths[0], outputs as u32), zeros);
         let mut expected = None;
         for fusion in fusions() {
             for threads in [1, 2, 3, 8] {
@@ -96,11 +115,15 @@ fn no_fusion_and_no_number_of_threads_changes_a_bit() {
                 model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
                 model.set_fusion(fusion);
                 model.fit(&data, Fit::new().batch_size(batch).epochs(2)).unwrap();
+                model.fit(&data, Fit::new().batch_size(batch / 3).accumulate(3)).unwrap();
+                let plan = model.explain(batch, gemmule::TargetKind::Classes(outputs)).unwrap();
+                let skips = plan.matches(", zeros skipped").count();
+                assert_eq!(skips > 1, fusion.zeros && zeros > 0.5, "{plan}");
                 let outputs: Vec<u64> =
                     model.predict(&data).unwrap().as_slice().iter().map(|x| x.bits()).collect();
                 let found = (weights(&model), outputs);
                 let expected = expected.get_or_insert_with(|| found.clone());
-                assert!(*expected == found, "{widths:?}, {threads} threads, {fusion}");
+                assert!(*expected == found, "{widths:?}, {threads} threads, {fusion}, {zeros} zeros");
             }
         }
     }

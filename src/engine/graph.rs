@@ -113,6 +113,11 @@ pub(crate) struct Segment {
 }
 
 impl Graph {
+    /// Whether the first operation is a product with the inputs.
+    pub(crate) fn begins_dense(&self) -> bool {
+        self.nodes.first().is_some_and(|node| matches!(node.op, Op::Dense { .. }))
+    }
+
     pub(crate) fn width(&self, value: Value) -> usize {
         self.widths[value.index]
     }

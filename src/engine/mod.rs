@@ -47,6 +47,7 @@ pub use weights::WeightedMean;
 use crate::context::{Context, Parallelism};
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::kernel::gemm::zeros;
 use crate::kernel::update::{AnyStep, Clip, Ready};
 use crate::kernel::{Element, reduce};
 use crate::parallel::Team;
@@ -152,6 +153,23 @@ impl<'a, T: Element> Call<'a, T> {
 /// costs less than a call for each parameter. (Not measured by itself.)
 const FUSES_FROM: usize = 2048;
 
+/// Samples whose zeros are counted when a plan is made.
+const SAMPLES: usize = 16;
+
+/// Whether the inputs of some of the samples `indices` are zeros so often that skipping them pays.
+fn many_zeros<T: Element>(context: &Context, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<bool> {
+    let looked_at = indices.len().min(SAMPLES);
+    let mut inputs = AlignedBuffer::try_zeroed(source.features())?;
+    let mut zeros = 0;
+    for at in 0..looked_at {
+        // Spread over the batch.
+        let index = indices[at * indices.len() / looked_at];
+        source.gather_features(context, &[index], &mut inputs);
+        zeros += inputs.iter().filter(|&&input| input == T::zero()).count();
+    }
+    Ok(zeros as f64 >= zeros::WORTH * (looked_at * inputs.len()) as f64)
+}
+
 /// Plans that are kept: whole and last batch, for training and for evaluation, with room for a few more.
 const PLANS: usize = 8;
 
@@ -170,6 +188,8 @@ pub(crate) struct Engine<T: Element> {
     plans: Vec<(Task, Plan)>,
     /// Which fusions plans have.
     fusion: Fusion,
+    /// The samples that were looked at last hold many zeros.
+    many_zeros: bool,
     /// What the optimiser does in this step, for each group.
     updates: Vec<AnyStep>,
     /// The same, ready to run.
@@ -203,6 +223,7 @@ impl<T: Element> Engine<T> {
             classes: Vec::new(),
             plans: Vec::new(),
             fusion: Fusion::default(),
+            many_zeros: false,
             updates: Vec::new(),
             ready: Vec::new(),
             forwarded: None,
@@ -287,7 +308,7 @@ impl<T: Element> Engine<T> {
 
     /// What the phases of a plan do, and their multiply-adds.
     pub(crate) fn phases(&mut self, task: Task, batch: usize, members: usize) -> Result<Vec<(String, f64)>> {
-        let index = self.plan(task, batch, members)?;
+        let index = self.plan(task, batch, members, None)?;
         let plan = &self.plans[index].1;
         let describe = |phase| (plan.describe(phase), plan.multiply_adds(phase));
         Ok(plan.phases.iter().map(describe).collect())
@@ -296,11 +317,18 @@ impl<T: Element> Engine<T> {
     /// The plan as text: phases, fusions, tiles.
     pub(crate) fn explain(&mut self, task: Task, batch: usize) -> Result<String> {
         let members = self.width(task, batch);
-        self.plan(task, batch, members).map(|index| self.plans[index].1.to_string())
+        self.plan(task, batch, members, None).map(|index| self.plans[index].1.to_string())
     }
 
-    /// The index of the plan of `task` on `batch` samples for a team of `members`, made if need be.
-    fn plan(&mut self, task: Task, batch: usize, members: usize) -> Result<usize> {
+    /// The index of the plan of `task` on `batch` samples for a team of `members`, made if need be; for a new one `samples` are
+    /// looked at.
+    fn plan(
+        &mut self,
+        task: Task,
+        batch: usize,
+        members: usize,
+        samples: Option<(&dyn BatchSource<T>, &[usize])>,
+    ) -> Result<usize> {
         // What looks at all gradients before the update leaves no room for it in their products.
         let looks = self.check_gradients || matches!(self.clip, Clip::Norm(_));
         // The arrays of an Adam.
@@ -312,11 +340,22 @@ impl<T: Element> Engine<T> {
             && self.graph.flat_len >= FUSES_FROM
             && bytes <= Caches::detect().l2.saturating_mul(members);
         let update = self.fusion.update && task.updates() && !looks && worth;
-        let fusion = Fusion { update, ..self.fusion };
+        let fusion = Fusion { update, zeros: self.fusion.zeros && self.many_zeros, ..self.fusion };
         let fits = |(t, plan): &(Task, Plan)| {
             *t == task && plan.batch == batch && plan.members == members && plan.fusion == fusion
         };
-        if let Some(index) = self.plans.iter().position(fits) {
+        let mut found = self.plans.iter().position(fits);
+        // A new plan: for samples like these.
+        if let (None, Some((source, indices))) = (found, samples)
+            && self.fusion.zeros
+            && self.graph.begins_dense()
+        {
+            self.many_zeros = many_zeros(&self.context, source, indices)?;
+            if self.many_zeros != fusion.zeros {
+                return self.plan(task, batch, members, None);
+            }
+        }
+        if let Some(index) = found.take() {
             self.plans[..=index].rotate_right(1);
             return Ok(0);
         }
@@ -346,7 +385,8 @@ impl<T: Element> Engine<T> {
         if let Some((step, place)) = &self.poisoned {
             return Err(Error::Poisoned { step: *step, place: place.clone() });
         }
-        let index = self.plan(task, indices.len(), team.width())?;
+        let samples = (!indices.is_empty()).then_some((source, indices));
+        let index = self.plan(task, indices.len(), team.width(), samples)?;
         let forwarded = self.forwarded.take();
         if matches!(call.half, Half::Backward(_)) && forwarded.is_none() {
             let what = "the forward pass that it follows was for another plan: call forward again";

@@ -16,6 +16,7 @@ use super::{Loss, fuse::Fusion};
 use crate::kernel::activation::Activation;
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::Layout;
+use crate::kernel::gemm::zeros;
 use std::fmt;
 
 /// Elements of the flat arrays that an update tile has.
@@ -41,9 +42,17 @@ pub(crate) struct Product {
     pub saved: Place,
     /// C is the gradient of the parameter that begins here, and its tiles are followed by the update.
     pub update: Option<usize>,
+    /// A holds many zeros, which are skipped: it is the batch, or its transpose in a weight gradient.
+    pub zeros: bool,
 }
 
 impl Product {
+    /// Tiles of a product that skips zeros.
+    pub(crate) fn zeros_tiles(&self) -> usize {
+        let tile = if matches!(self.c, Place::Gradients(_)) { zeros::WORD } else { zeros::ROWS };
+        self.a_layout.rows.div_ceil(tile)
+    }
+
     pub(crate) fn multiply_adds(&self) -> f64 {
         self.a_layout.rows as f64 * self.a_layout.cols as f64 * self.b_layout.cols as f64
     }
@@ -365,6 +374,9 @@ fn describe_product(p: &Product) -> String {
     }
     if p.derivative != Activation::Identity {
         text += &format!(", times the derivative of {}", p.derivative);
+    }
+    if p.zeros {
+        text += ", zeros skipped";
     }
     if p.update.is_some() {
         text += ", update";

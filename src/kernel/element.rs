@@ -76,6 +76,7 @@ mod sealed {
         + gemm::backend::Libraries
         + gemm::driver::Kernels
         + gemm::pack::Kernels
+        + gemm::zeros::Kernels
         + loss::Kernels
         + math::Kernels
         + multiply::Kernels

@@ -195,6 +195,11 @@ macro_rules! mask {
             fn any(self) -> bool {
                 intrinsic!($movemask($or(self.0, self.1))) != 0
             }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                let (low, high) = (intrinsic!($movemask(self.0)), intrinsic!($movemask(self.1)));
+                (low | high << $half) as u32
+            }
         }
     };
 }

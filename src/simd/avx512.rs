@@ -133,6 +133,10 @@ macro_rules! mask {
             fn any(self) -> bool {
                 self != 0
             }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                self.into()
+            }
         }
     };
 }

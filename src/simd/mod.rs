@@ -217,6 +217,8 @@ pub trait Mask: Copy {
     fn not(self) -> Self;
     /// True if any lane is.
     fn any(self) -> bool;
+    /// Bit i is lane i's; the others are 0.
+    fn bits(self) -> u32;
 }
 
 /// Unsigned integers as wide as the floats: u32 or u64, one a lane. Arithmetic wraps.

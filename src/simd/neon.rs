@@ -166,7 +166,10 @@ macro_rules! operator {
 }
 
 macro_rules! mask {
-    ($mask:ident, $and:ident, $or:ident, $xor:ident, $set1:ident, $to_u32:path) => {
+    (
+        $mask:ident, $and:ident, $or:ident, $xor:ident, $set1:ident, $to_u32:path, $load:ident, $weights:expr,
+        $sum:ident
+    ) => {
         impl Mask for $mask {
             #[inline(always)]
             fn and(self, other: Self) -> Self {
@@ -186,11 +189,23 @@ macro_rules! mask {
                 let [a, b, c, d] = self.0;
                 intrinsic!(vmaxvq_u32($to_u32($or($or(a, b), $or(c, d))))) != 0
             }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                // A lane is all ones or all zeros: each keeps a bit of its own, and their sum is all of them.
+                let weights = intrinsic!($load($weights.as_ptr()));
+                let mut bits = 0;
+                for (i, register) in self.0.into_iter().enumerate() {
+                    bits |= (intrinsic!($sum($and(register, weights))) as u32) << (i * $weights.len());
+                }
+                bits
+            }
         }
     };
 }
-mask!(M32x16, vandq_u32, vorrq_u32, veorq_u32, vdupq_n_u32, std::convert::identity);
-mask!(M64x8, vandq_u64, vorrq_u64, veorq_u64, vdupq_n_u64, vreinterpretq_u32_u64);
+mask!(
+    M32x16, vandq_u32, vorrq_u32, veorq_u32, vdupq_n_u32, std::convert::identity, vld1q_u32, [1, 2, 4, 8], vaddvq_u32
+);
+mask!(M64x8, vandq_u64, vorrq_u64, veorq_u64, vdupq_n_u64, vreinterpretq_u32_u64, vld1q_u64, [1, 2], vaddvq_u64);
 
 /// The first `count` lanes (at most four) of one register from `source`, the others +0.
 ///

@@ -152,6 +152,10 @@ macro_rules! float {
             fn any(self) -> bool {
                 self.0.any()
             }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                self.0.to_bitmask()
+            }
         }
 
         impl Vector<$elem, Portable> for $vector {

@@ -392,24 +392,24 @@ fn shifts_f64() {
     check_shift::<f64, 63>();
 }
 
-/// `any` of the mask that has the bits of `pattern`, and what `select` makes of it: 1 where true, else 0.
+/// `any` and `bits` of the mask that has the bits of `pattern`, and what `select` makes of it: 1 where true, else 0.
 struct Pattern<'a, T> {
     pattern: usize,
     output: &'a mut [T],
 }
 
 impl<T: Number> Kernel for Pattern<'_, T> {
-    type Output = bool;
+    type Output = (bool, u32);
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> bool {
+    fn run<S: Simd>(self, s: S) -> (bool, u32) {
         for (lane, x) in self.output.iter_mut().enumerate() {
             *x = if self.pattern >> lane & 1 == 1 { T::one() } else { -T::one() };
         }
         let zero = T::V::<S>::splat(s, T::zero());
         let mask = T::V::<S>::load(s, self.output).greater(zero);
         T::V::<S>::splat(s, T::one()).select(mask, zero).store(self.output);
-        mask.any()
+        (mask.any(), mask.bits())
     }
 }
 
@@ -417,8 +417,9 @@ fn check_masks<T: Number>() {
     for selected in selections() {
         let mut output = vec![T::zero(); lanes::<T>(selected)];
         for pattern in 0..1_usize << output.len() {
-            let any = selected.run(Pattern { pattern, output: &mut output });
+            let (any, bits) = selected.run(Pattern { pattern, output: &mut output });
             assert_eq!(any, pattern != 0, "{} {pattern:#x}", selected.isa());
+            assert_eq!(bits as usize, pattern, "{}", selected.isa());
             for (lane, x) in output.iter().enumerate() {
                 assert_eq!(
                     x.is_one(),

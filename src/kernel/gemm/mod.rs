@@ -37,6 +37,7 @@ mod tests;
 #[allow(unsafe_code, reason = "a view is a pointer with strides, checked once")]
 pub(crate) mod view;
 mod workspace;
+pub(crate) mod zeros;
 
 use super::activation::Activation;
 use super::element::Element;
