@@ -56,16 +56,16 @@ fn a_hundred_steps_follow_pytorch_and_keras() {
     let mut with =
         |name: &str, base: f64, schedule: Box<dyn Schedule>| lines += follow(name, base, schedule, figure);
     let mut check = |name: &str, schedule: Box<dyn Schedule>| with(name, 0.1, schedule);
-    check("constant", Box::new(ConstantLr::default()));
+    check("constant", Box::<ConstantLr>::default());
     check("constant_all", Box::new(ConstantLr { factor: 0.25, total_iters: 50 }));
-    check("linear", Box::new(LinearLr::default()));
+    check("linear", Box::<LinearLr>::default());
     check("linear_all", Box::new(LinearLr { start_factor: 0.9, end_factor: 0.2, total_iters: 100 }));
     check("step", Box::new(StepLr::new(30)));
     check("step_all", Box::new(StepLr { step_size: 7, gamma: 0.8 }));
     check("multi_step", Box::new(MultiStepLr::new([30, 80])));
     check("multi_step_all", Box::new(MultiStepLr { milestones: vec![119, 10, 40, 40, 70], gamma: 0.5 }));
     check("exponential", Box::new(ExponentialLr::new(0.95)));
-    check("polynomial", Box::new(PolynomialLr::default()));
+    check("polynomial", Box::<PolynomialLr>::default());
     check(
         "polynomial_all",
         Box::new(PolynomialLr { total_iters: 100, power: 0.9, ..PolynomialLr::default() }),

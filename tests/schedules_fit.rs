@@ -36,12 +36,11 @@ fn fit<'a>(epochs: usize) -> Fit<'a, f32> {
     Fit::new().epochs(epochs).batch_size(8)
 }
 
-/// The rates of groups 0 and 1 at each step.
-fn rates(
-    model: &mut Model<f32>,
-    schedule: impl Schedule,
-    epochs: usize,
-) -> Result<(Vec<(f64, Option<f64>)>, History)> {
+/// The rates of groups 0 and 1 at a step.
+type Rates = (f64, Option<f64>);
+
+/// Those at each step.
+fn rates(model: &mut Model<f32>, schedule: impl Schedule, epochs: usize) -> Result<(Vec<Rates>, History)> {
     let (train, validation, mut seen) = (points(1)?, points(2)?, Vec::new());
     let mut watch = WithRun(|event: &Event<'_>, run: &mut Run<'_, f32>| {
         if let Event::StepEnd { .. } = event {
@@ -212,10 +211,10 @@ fn a_sweep_follows_its_formula() -> Result<()> {
     assert_eq!((n == 60, sweep.rates[0]), (!sweep.diverged, 1e-4));
     let (mut average, mut least) = (0.0, f64::INFINITY);
     for i in 0..n {
-        let rate = 1e-4 * (1e6_f64).powf(i as f64 / 59.0);
+        let rate = 1e-4 * libm::pow(1e6, i as f64 / 59.0);
         assert!((sweep.rates[i] / rate - 1.0).abs() < 1e-12);
         average = 0.98 * average + 0.02 * sweep.raw_losses[i];
-        let smooth = average / (1.0 - 0.98_f64.powi(i as i32 + 1));
+        let smooth = average / (1.0 - libm::pow(0.98, (i + 1) as f64));
         assert!((sweep.losses[i] / smooth - 1.0).abs() < 1e-12);
         least = smooth.min(least);
         assert!(i + 1 == n || smooth <= 4.0 * least, "it ends where the loss is above 4 times the least");

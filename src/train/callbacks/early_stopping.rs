@@ -22,7 +22,7 @@ use crate::train::{Callback, Control, Event, Monitor, Run};
 /// use gemmule::nn::{Dense, Loss, Sequential};
 /// use gemmule::optim::Sgd;
 /// use gemmule::train::{EarlyStopping, Fit};
-/// use gemmule::{Result, Tensor};
+/// use gemmule::Tensor;
 ///
 /// let x: Vec<f64> = (0..20).map(|i| f64::from(i) / 10.0).collect();
 /// let x = Tensor::from_vec(&[20, 1], x)?;
@@ -36,7 +36,7 @@ use crate::train::{Callback, Control, Event, Monitor, Run};
 /// let history = model.fit(&train, options)?;
 /// assert!(history.stopped && history.epochs.len() < 1000);
 /// assert_eq!(stopping.best_epoch(), Some(history.epochs.len() - 3));
-/// # Result::Ok(())
+/// # Ok::<(), gemmule::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct EarlyStopping {

@@ -31,8 +31,10 @@ use std::fmt::Write;
 pub struct Progress<'a> {
     bar: ProgressBar,
     epochs: usize,
-    lines: Option<Box<dyn FnMut(&str) + 'a>>,
+    lines: Option<Lines<'a>>,
 }
+
+type Lines<'a> = Box<dyn FnMut(&str) + 'a>;
 
 impl std::fmt::Debug for Progress<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
