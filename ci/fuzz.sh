@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source ci/lib.sh
 
-all=(idx csv npy npz images)
+all=(idx csv npy npz images safetensors)
 [[ -f fuzz/Cargo.lock ]] || fail "fuzz/Cargo.lock is missing"
 command -v c++ >/dev/null || fail "no C++ compiler: libFuzzer needs one"
 

@@ -422,3 +422,20 @@ fn parameters_go_to_numpy() {
     assert!(matches!(&error, Error::Io { path, .. } if *path == nowhere), "{error}");
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
 }
+
+/// The seeds of the fuzzer come from Python's `json.dumps`: what another program writes by the description is a model.
+#[test]
+fn files_of_other_programs_are_models() {
+    let seed = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/safetensors").join(name);
+    for (name, layers) in [("model", 3), ("trained", 3), ("layers", 3)] {
+        let model = Model::<f32>::load(seed(name)).unwrap();
+        assert_eq!(model.specs().len(), layers);
+        assert!(equal(&Model::from_bytes(&model.to_bytes().unwrap()).unwrap(), &model));
+    }
+    let saved = SavedModel::open(seed("trained")).unwrap();
+    let model = saved.load::<f32>().unwrap();
+    assert_eq!((model.loss(), model.group_learning_rate(1)), (Some(Loss::MeanSquaredError), Some(0.1)));
+    assert!(!model.is_trainable("2.weight").unwrap());
+    assert_eq!(saved.numbers("mean").unwrap(), Some(vec![0.5, 0.001]));
+    assert_eq!(saved.text("note").unwrap().as_deref(), Some("a\nb"));
+}
