@@ -1,6 +1,7 @@
 //! The logarithm of the softmax.
 
 use super::layer::Layer;
+use super::spec::Spec;
 use crate::engine::{Builder, Value};
 use crate::error::Result;
 
@@ -30,5 +31,9 @@ impl Layer for LogSoftmax {
 
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.log_softmax(input)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new("log_softmax"))
     }
 }

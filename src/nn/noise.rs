@@ -4,6 +4,7 @@
 //! layer, and the element's place in the batch; not of threads, and the same when a run is resumed.
 
 use super::layer::Layer;
+use super::spec::Spec;
 use crate::engine::{Builder, Value};
 use crate::error::Result;
 
@@ -38,6 +39,10 @@ impl Layer for GaussianNoise {
 
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.gaussian_noise(input, self.std)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new("gaussian_noise").with("std", self.std))
     }
 }
 
@@ -78,6 +83,10 @@ impl Layer for GaussianDropout {
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.gaussian_dropout(input, self.rate)
     }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new("gaussian_dropout").with("rate", self.rate))
+    }
 }
 
 /// Alpha dropout (Klambauer et al. 2017; PyTorch's `AlphaDropout`), for nets of [`Activation::Selu`](super::Activation::Selu): in
@@ -117,5 +126,9 @@ impl Layer for AlphaDropout {
 
     fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
         builder.alpha_dropout(input, self.rate)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new("alpha_dropout").with("rate", self.rate))
     }
 }

@@ -1,8 +1,10 @@
 //! Makes layers from descriptions.
 
 use super::layer::{Dense, Dropout, Layer, Softmax};
+use super::log_softmax::LogSoftmax;
+use super::noise::{AlphaDropout, GaussianDropout, GaussianNoise};
 use super::spec::Spec;
-use crate::engine::{Builder, Init, Value};
+use crate::engine::{Builder, Fan, Init, Value};
 use crate::error::{Error, Result};
 use crate::kernel::activation::Activation;
 use std::fmt;
@@ -71,11 +73,12 @@ impl Layers {
                 layers.with(default.name(), move |spec| activation_of(default, spec))
             })
             .with("dense", dense_of)
-            .with("dropout", |spec| {
-                spec.has_only(&["rate"])?;
-                Ok(Dropout::new(spec.number("rate")?))
-            })
+            .with("dropout", |spec| only_number(spec, "rate").map(Dropout::new))
+            .with("gaussian_dropout", |spec| only_number(spec, "rate").map(GaussianDropout::new))
+            .with("alpha_dropout", |spec| only_number(spec, "rate").map(AlphaDropout::new))
+            .with("gaussian_noise", |spec| only_number(spec, "std").map(GaussianNoise::new))
             .with("softmax", |spec| spec.has_only(&[]).map(|()| Softmax))
+            .with("log_softmax", |spec| spec.has_only(&[]).map(|()| LogSoftmax))
     }
 
     /// The same with one more kind, which `make` makes from its description; instead of one that has this name.
@@ -131,6 +134,12 @@ impl Layer for Box<dyn Layer> {
     }
 }
 
+/// The number of a description that has no other option.
+fn only_number(spec: &Spec, name: &str) -> Result<f64> {
+    spec.has_only(&[name])?;
+    spec.number(name)
+}
+
 fn dense_of(spec: &Spec) -> Result<Dense> {
     spec.has_only(&["inputs", "outputs", "weight_init", "bias", "bias_init"])?;
     let dense = Dense::new(spec.size("inputs")?, spec.size("outputs")?);
@@ -150,45 +159,80 @@ fn activation_of(default: Activation, spec: &Spec) -> Result<Activation> {
     Ok(default.with_parameter(spec.number(name)?).unwrap_or(default))
 }
 
-/// How a parameter begins, described.
-pub(super) fn init_spec(init: Init) -> Spec {
-    match init {
-        Init::Zeros => Spec::new("zeros"),
-        Init::Constant(value) => Spec::new("constant").with("value", value),
-        Init::Uniform { low, high } => Spec::new("uniform").with("low", low).with("high", high),
-        Init::Normal { mean, std } => Spec::new("normal").with("mean", mean).with("std", std),
-        Init::GlorotUniform => Spec::new("glorot_uniform"),
-        Init::GlorotNormal => Spec::new("glorot_normal"),
-        Init::HeUniform => Spec::new("he_uniform"),
-        Init::HeNormal => Spec::new("he_normal"),
-        Init::PyTorch => Spec::new("pytorch"),
-    }
+/// Both directions for all initialisers. One that is missing here, or a field, does not compile.
+macro_rules! inits {
+    ($($kind:literal, $name:ident { $($number:ident),* })*) => {
+        /// How a parameter begins, described.
+        pub(super) fn init_spec(init: Init) -> Spec {
+            match init {
+                $(Init::$name { $($number,)* } => Spec::new($kind)$(.with(stringify!($number), $number))*,)*
+                Init::Constant(value) => Spec::new("constant").with("value", value),
+                Init::KaimingUniform { gain, fan } => kaiming("kaiming_uniform", gain, fan),
+                Init::KaimingNormal { gain, fan } => kaiming("kaiming_normal", gain, fan),
+            }
+        }
+
+        /// How a parameter begins, from its description.
+        fn init_of(spec: &Spec) -> Result<Init> {
+            let (init, names): (_, &[&str]) = match spec.kind.as_str() {
+                $($kind => {
+                    (Init::$name { $($number: spec.number(stringify!($number))?,)* }, &[$(stringify!($number)),*])
+                })*
+                "constant" => (Init::Constant(spec.number("value")?), &["value"]),
+                "kaiming_uniform" => {
+                    (Init::KaimingUniform { gain: spec.number("gain")?, fan: fan_of(spec)? }, &["gain", "fan"])
+                }
+                "kaiming_normal" => {
+                    (Init::KaimingNormal { gain: spec.number("gain")?, fan: fan_of(spec)? }, &["gain", "fan"])
+                }
+                kind => return Err(Error::argument("Layers", "init", "an init of this version", kind)),
+            };
+            spec.has_only(names).map(|()| init)
+        }
+    };
 }
 
-/// How a parameter begins, from its description.
-fn init_of(spec: &Spec) -> Result<Init> {
-    let (init, names): (_, &[&str]) = match spec.kind.as_str() {
-        "zeros" => (Init::Zeros, &[]),
-        "constant" => (Init::Constant(spec.number("value")?), &["value"]),
-        "uniform" => {
-            (Init::Uniform { low: spec.number("low")?, high: spec.number("high")? }, &["low", "high"])
-        }
-        "normal" => (Init::Normal { mean: spec.number("mean")?, std: spec.number("std")? }, &["mean", "std"]),
-        "glorot_uniform" => (Init::GlorotUniform, &[]),
-        "glorot_normal" => (Init::GlorotNormal, &[]),
-        "he_uniform" => (Init::HeUniform, &[]),
-        "he_normal" => (Init::HeNormal, &[]),
-        "pytorch" => (Init::PyTorch, &[]),
-        kind => return Err(Error::argument("Layers", "init", "an init of this version", kind)),
+inits! {
+    "zeros", Zeros {}
+    "uniform", Uniform { low, high }
+    "normal", Normal { mean, std }
+    "truncated_normal", TruncatedNormal { mean, std, low, high }
+    "glorot_uniform", GlorotUniform {}
+    "glorot_normal", GlorotNormal {}
+    "he_uniform", HeUniform {}
+    "he_normal", HeNormal {}
+    "xavier_uniform", XavierUniform { gain }
+    "xavier_normal", XavierNormal { gain }
+    "lecun_uniform", LecunUniform {}
+    "lecun_normal", LecunNormal {}
+    "orthogonal", Orthogonal { gain }
+    "identity", Identity { gain }
+    "pytorch", PyTorch {}
+}
+
+fn kaiming(kind: &str, gain: f64, fan: Fan) -> Spec {
+    let fan = match fan {
+        Fan::In => "fan_in",
+        Fan::Out => "fan_out",
     };
-    spec.has_only(names).map(|()| init)
+    Spec::new(kind).with("gain", gain).with("fan", fan)
+}
+
+fn fan_of(spec: &Spec) -> Result<Fan> {
+    match spec.text("fan")? {
+        "fan_in" => Ok(Fan::In),
+        "fan_out" => Ok(Fan::Out),
+        other => Err(Error::argument("Layers", "fan", "fan_in or fan_out", other)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Layers, init_of, init_spec};
-    use crate::engine::Init;
-    use crate::nn::{Activation, Dense, Dropout, Layer, Softmax, Spec};
+    use crate::engine::{Fan, Init};
+    use crate::nn::{
+        Activation, AlphaDropout, Dense, Dropout, GaussianDropout, GaussianNoise, Layer, LogSoftmax, Softmax, Spec,
+    };
 
     #[test]
     fn every_kind_comes_back() {
@@ -197,6 +241,10 @@ mod tests {
             Box::new(Dense::new(3, 4).without_bias().weight_init(Init::HeNormal)),
             Box::new(Dropout::new(0.25)),
             Box::new(Softmax),
+            Box::new(LogSoftmax),
+            Box::new(GaussianNoise::new(0.1)),
+            Box::new(GaussianDropout::new(0.2)),
+            Box::new(AlphaDropout::new(0.3)),
             Box::new(Activation::LeakyRelu { slope: 0.3 }),
             Box::new(Activation::Elu { alpha: 0.1 }),
             Box::new(Activation::Celu { alpha: 1.0 / 3.0 }),
@@ -236,6 +284,15 @@ mod tests {
             Init::HeUniform,
             Init::HeNormal,
             Init::PyTorch,
+            Init::TruncatedNormal { mean: 0.0, std: 1.0, low: -2.0, high: 2.0 },
+            Init::XavierUniform { gain: 2.0 },
+            Init::XavierNormal { gain: 0.5 },
+            Init::KaimingUniform { gain: 1.5, fan: Fan::In },
+            Init::KaimingNormal { gain: 1.5, fan: Fan::Out },
+            Init::LecunUniform,
+            Init::LecunNormal,
+            Init::Orthogonal { gain: 1.0 },
+            Init::Identity { gain: 3.0 },
         ] {
             assert_eq!(init_of(&init_spec(init)).unwrap(), init);
         }

@@ -7,24 +7,50 @@ use crate::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };
 
-/// The description of a loss.
-pub(crate) fn loss_spec(loss: Loss) -> Spec {
-    Spec::new(match loss {
-        Loss::MeanSquaredError => "mean_squared_error",
-        Loss::CrossEntropy => "cross_entropy",
-        Loss::BinaryCrossEntropy => "binary_cross_entropy",
-    })
+/// Both directions for all losses. A loss or a field that is missing here does not compile.
+macro_rules! losses {
+    ($($kind:literal, $name:ident { $($number:ident),* ; $($flag:ident),* })*) => {
+        /// The description of a loss.
+        pub(crate) fn loss_spec(loss: Loss) -> Spec {
+            match loss {
+                $(Loss::$name { $($number,)* $($flag,)* } => {
+                    Spec::new($kind)$(.with(stringify!($number), $number))*$(.with(stringify!($flag), $flag))*
+                })*
+            }
+        }
+
+        /// A loss from its description.
+        pub(crate) fn loss_of(spec: &Spec) -> Result<Loss> {
+            match spec.kind.as_str() {
+                $($kind => {
+                    spec.has_only(&[$(stringify!($number),)* $(stringify!($flag),)*])?;
+                    Ok(Loss::$name {
+                        $($number: spec.number(stringify!($number))?,)*
+                        $($flag: spec.flag(stringify!($flag))?,)*
+                    })
+                })*
+                kind => Err(Error::argument("load", "loss", [$($kind),*].join(", "), kind)),
+            }
+        }
+    };
 }
 
-/// A loss from its description.
-pub(crate) fn loss_of(spec: &Spec) -> Result<Loss> {
-    let loss = match spec.kind.as_str() {
-        "mean_squared_error" => Loss::MeanSquaredError,
-        "cross_entropy" => Loss::CrossEntropy,
-        "binary_cross_entropy" => Loss::BinaryCrossEntropy,
-        kind => return Err(Error::argument("load", "loss", "a loss of this version", kind)),
-    };
-    spec.has_only(&[]).map(|()| loss)
+losses! {
+    "mean_squared_error", MeanSquaredError { ; }
+    "mean_absolute_error", MeanAbsoluteError { ; }
+    "huber", Huber { delta; }
+    "smooth_l1", SmoothL1 { beta; }
+    "log_cosh", LogCosh { ; }
+    "poisson_nll", PoissonNll { eps; log_input, full }
+    "gaussian_nll", GaussianNll { eps; full }
+    "cross_entropy", CrossEntropy { ; }
+    "smoothed_cross_entropy", SmoothedCrossEntropy { label_smoothing; }
+    "negative_log_likelihood", NegativeLogLikelihood { ; }
+    "kl_divergence", KlDivergence { ; log_target }
+    "binary_cross_entropy", BinaryCrossEntropy { ; }
+    "hinge", Hinge { margin; }
+    "squared_hinge", SquaredHinge { margin; }
+    "multi_margin", MultiMargin { margin; squared }
 }
 
 /// The description of how gradients are bounded.
@@ -133,7 +159,14 @@ mod tests {
             assert!(optimizer_of(&spec.with("surprise", 1)).is_err());
         }
         assert!(optimizer_of(&Spec::new("magic")).unwrap_err().to_string().contains("got magic"));
-        for loss in [Loss::MeanSquaredError, Loss::CrossEntropy, Loss::BinaryCrossEntropy] {
+        for loss in [
+            Loss::MeanSquaredError,
+            Loss::CrossEntropy,
+            Loss::BinaryCrossEntropy,
+            Loss::Huber { delta: 0.5 },
+            Loss::PoissonNll { log_input: false, full: true, eps: 1e-3 },
+            Loss::MultiMargin { margin: 2.0, squared: true },
+        ] {
             assert_eq!(loss_of(&loss_spec(loss)).unwrap(), loss);
         }
         for clip in [Clip::Off, Clip::Value(0.5), Clip::Norm(1.0)] {
