@@ -56,8 +56,6 @@
 //! | `csv` | no | [`data::Csv`]: tables |
 //! | `npz` | no | [`data::Npz`]: archives of NumPy |
 //! | `image` | no | [`data::ImageFolder`]: folders of PNG and JPEG files |
-//! | `gzip` | yes | reading compressed IDX files |
-//! | `progress` | no | [`train::Progress`](train): a progress bar as a callback |
 //! | `matrixmultiply` | no | [`Backend::Matrixmultiply`]: products by that crate, for contexts that ask for it |
 //! | `cblas` | no | [`Backend::Cblas`]: products by the BLAS that the binary links, for contexts that ask for it |
 //!

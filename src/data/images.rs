@@ -66,6 +66,9 @@ pub struct Images {
     pub files: Vec<PathBuf>,
 }
 
+/// Files with their classes.
+type Labelled = Vec<(u32, PathBuf)>;
+
 impl ImageFolder {
     /// The folder whose subfolders are the classes; pictures are RGB and have to have one size.
     pub fn new(path: impl AsRef<Path>) -> Self {
@@ -155,7 +158,7 @@ impl ImageFolder {
     }
 
     /// Classes by name, and the files with the class of each.
-    fn files(&self) -> Result<(Vec<String>, Vec<(u32, PathBuf)>)> {
+    fn files(&self) -> Result<(Vec<String>, Labelled)> {
         let mut classes = Vec::new();
         let mut files = Vec::new();
         for path in entries(&self.path)? {
@@ -238,8 +241,10 @@ impl ImageFolder {
         let most = (contents.len() as u64).saturating_mul(GROWTH).saturating_add(1 << 16);
         let most = most.min(self.limit / DECODERS);
         if claim > most {
-            let expected =
-                format!("at most {most} bytes (an eighth of the limit, or what {} bytes can hold)", contents.len());
+            let expected = format!(
+                "at most {most} bytes (an eighth of the limit, or what {} bytes can hold)",
+                contents.len()
+            );
             return Err(wrong("the size", expected, format!("{height} x {width}: {claim} bytes")));
         }
         let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
@@ -266,13 +271,7 @@ impl ImageFolder {
         if taken > self.limit {
             let expected = format!("at most {} bytes (the limit)", self.limit);
             let got = format!("{height} x {}: {taken} bytes", width.max(old_width));
-            return Err(format_error(
-                path,
-                "image",
-                "the memory for resizing",
-                expected,
-                got,
-            ));
+            return Err(format_error(path, "image", "the memory for resizing", expected, got));
         }
         Ok(())
     }
@@ -333,7 +332,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The pictures in a folder and below.
-fn collect(folder: &Path, class: u32, depth: usize, files: &mut Vec<(u32, PathBuf)>) -> Result<()> {
+fn collect(folder: &Path, class: u32, depth: usize, files: &mut Labelled) -> Result<()> {
     for path in entries(folder)? {
         if path.is_dir() {
             if depth == 0 {

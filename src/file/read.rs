@@ -159,12 +159,14 @@ pub(crate) fn format_error(
 }
 
 /// How much memory a reader may still take, where what is read grows beyond the bytes of the file.
+#[cfg(feature = "csv")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     pub limit: u64,
     left: u64,
 }
 
+#[cfg(feature = "csv")]
 impl Budget {
     /// Twice the size of the file and 1 MiB less what buffers of a fixed size take, or `limit` if that is more.
     pub fn new(size: Size, limit: u64) -> Self {

@@ -49,6 +49,14 @@ np.savez(here / "stored.npz", **arrays)
 np.savez_compressed(here / "deflated.npz", **{name: np.asfortranarray(a) for name, a in arrays.items()})
 np.savez(here / "empty.npz")
 
+# What this crate wrote (tests/loaders/npz.rs compares the first to the byte), read by the real NumPy.
+for name in ["written.npz", "written_deflated.npz"]:
+    with np.load(here / name) as file:
+        assert file.files == list(arrays), file.files
+        for key, array in arrays.items():
+            assert file[key].dtype == array.dtype and np.array_equal(file[key], array), (name, key)
+        assert file.zip.testzip() is None
+
 # CSV: numbers, text, missing values, quotes, a delimiter and a line break inside quotes.
 text = '''age,sex,fare,cabin,port,survived
 22,male,7.25,,S,no

@@ -86,8 +86,13 @@ fn refusals_name_the_file() {
     let text = refusal(&path, read());
     assert!(text.contains("height x width: expected 8 x 8, as") && text.contains("got 12 x 10"), "{text}");
     assert_eq!(ImageFolder::new(&root).resize(8, 8).read().unwrap().classes, ["a", "b"]);
-    let text = refusal(&root, ImageFolder::new(&root).resize(100, 100).limit(50_000).read());
-    assert!(text.contains("at most 50000 bytes (the limit), got 2 of 100 x 100: 60000 bytes"), "{text}");
+    let many = golden("folder");
+    let text = refusal(&many, ImageFolder::new(&many).resize(100, 100).limit(170_000).read());
+    assert!(text.contains("at most 170000 bytes (the limit), got 6 of 100 x 100: 180000 bytes"), "{text}");
+    let text = refusal(&many, ImageFolder::new(&many).resize(100, 100).limit(100_000).read());
+    assert!(text.contains("bird/a.png: image: the memory for resizing"), "{text}");
+    let text = refusal(&many, ImageFolder::new(&many).limit(200).read());
+    assert!(text.contains("the size of the file: expected at most 200 bytes (the limit)"), "{text}");
     assert!(
         ImageFolder::new(&root).resize(0, 8).read().unwrap_err().to_string().contains("1 to 2^32 - 1 each")
     );

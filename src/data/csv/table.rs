@@ -11,6 +11,9 @@ use crate::tensor::Tensor;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+/// Of a file, plain or compressed.
+type AnyRecords<'p, 'r> = Records<'p, Box<dyn Read + 'r>>;
+
 pub fn read<T: Element, R: Read + Seek>(
     csv: &Csv,
     path: &Path,
@@ -24,7 +27,7 @@ pub fn read<T: Element, R: Read + Seek>(
     let mut first = Vec::with_capacity(2);
     reader.by_ref().take(2).read_to_end(&mut first).map_err(failed)?;
     let compressed = first == [0x1f, 0x8b];
-    let mut pass = |work: &mut dyn FnMut(Records<Box<dyn Read + '_>>) -> Result<()>| {
+    let mut pass = |work: &mut dyn FnMut(AnyRecords) -> Result<()>| {
         reader.seek(SeekFrom::Start(start)).map_err(failed)?;
         let reader = if compressed { decompressed(path, &mut reader)? } else { Box::new(&mut reader) };
         let source = Source { operation: "Csv::read", path, format: "CSV", part: "", compressed, reader };

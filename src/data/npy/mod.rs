@@ -241,6 +241,7 @@ impl NpyView<'_> {
     }
 
     /// How many bytes [`write`](Self::write) gives.
+    #[cfg(feature = "npz")]
     pub(super) fn bytes(&self) -> u64 {
         (header::text(self.kind(), self.shape).len() + self.len() * self.kind().size()) as u64
     }
