@@ -100,7 +100,10 @@ def with_strace():
                 fail(f"{what}: was not killed, but {code}", text)
             kills += 1
             ends_alike(folder, expected, steps, what)
-        for name, number, line in save:
+        for at, (name, number, line) in enumerate(save):
+            # The standard library panics where a folder that was read cannot be closed; no system fails there.
+            if name == "close" and save[at - 1][0] == "getdents64":
+                continue
             for error, fails in ERRORS.get(name, []):
                 for on_error in ["stop", "continue"]:
                     what = f"{error} of {name} {number}, {on_error}: {line.strip()}"

@@ -1,7 +1,9 @@
 //! A run that was interrupted and resumed equals one that was not, to the bit.
 
-mod common;
+#[path = "common/folder.rs"]
+mod folder;
 
+use folder::Folder;
 use gemmule::data::Dataset;
 use gemmule::nn::{Activation, Dense, Dropout, Loss, Model, Sequential};
 use gemmule::optim::Adam;
@@ -10,25 +12,8 @@ use gemmule::train::{
     Callback, Checkpoint, Checkpoints, Control, Event, Fit, History, Monitor, OnError, Run,
 };
 use gemmule::{BatchSource, Context, Error, Parallelism, Result, State, Tensor};
+use std::fmt::Debug;
 use std::fs;
-use std::path::PathBuf;
-
-/// A folder that is removed again.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gemmule-resume-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 const SAMPLES: usize = 60;
 const BATCH: usize = 6;
@@ -79,7 +64,7 @@ impl Callback<f32> for Counter {
 }
 
 /// All but the times.
-fn figures(history: &History) -> Vec<(usize, u64, Option<u64>, Option<u64>, usize)> {
+fn figures(history: &History) -> Vec<impl PartialEq + Debug> {
     let bits = |value: Option<f64>| value.map(f64::to_bits);
     let of = |log: &gemmule::train::EpochLog| {
         (log.epoch, log.loss.to_bits(), bits(log.accuracy), bits(log.validation_loss), log.samples)
@@ -98,7 +83,7 @@ fn resumed_at_every_step() -> Result<()> {
     let mut whole = model(1)?;
     let history = whole.fit(&train, fit(&validation).callback(&mut Counter::default()))?;
     let expected = bits(&whole)?;
-    let folder = Folder::new("every");
+    let folder = Folder::new("resume-every");
     let mut checkpoints = Checkpoints::new(&folder.0).every_steps(1).keep(1000);
     let mut same = model(2)?;
     let with =
@@ -125,7 +110,7 @@ fn stopped_and_resumed() -> Result<()> {
     let (train, validation) = (data(1)?, data(2)?);
     let mut whole = model(1)?;
     let history = whole.fit(&train, fit(&validation).callback(&mut Counter::default()))?;
-    let folder = Folder::new("stopped");
+    let folder = Folder::new("resume-stopped");
     for stop_at in [3, 10, 11, 25, usize::MAX] {
         let mut checkpoints = Checkpoints::new(&folder.0);
         let last = checkpoints.latest()?;
@@ -154,7 +139,7 @@ fn more_epochs_go_on() -> Result<()> {
     let (train, validation) = (data(1)?, data(2)?);
     let mut whole = model(1)?;
     whole.fit(&train, fit(&validation))?;
-    let folder = Folder::new("more");
+    let folder = Folder::new("resume-more");
     let mut checkpoints = Checkpoints::new(&folder.0);
     model(1)?.fit(&train, fit(&validation).epochs(2).checkpoints(&mut checkpoints))?;
     let mut more = model(1)?;
@@ -172,7 +157,7 @@ fn more_epochs_go_on() -> Result<()> {
 #[test]
 fn another_run_is_refused() -> Result<()> {
     let (train, validation) = (data(1)?, data(2)?);
-    let folder = Folder::new("refused");
+    let folder = Folder::new("resume-refused");
     let mut checkpoints = Checkpoints::new(&folder.0);
     model(1)?.fit(&train, fit(&validation).epochs(1).checkpoints(&mut checkpoints))?;
     let last = || -> Result<Checkpoint> { Ok(checkpoints.latest()?.expect("one was written")) };
@@ -210,7 +195,7 @@ fn another_run_is_refused() -> Result<()> {
 #[test]
 fn the_last_few_are_kept_and_the_best() -> Result<()> {
     let (train, validation) = (data(1)?, data(2)?);
-    let folder = Folder::new("kept");
+    let folder = Folder::new("resume-kept");
     let mut checkpoints =
         Checkpoints::new(&folder.0).every_steps(4).keep(2).best(Monitor::new("validation_loss"));
     let history = model(1)?.fit(&train, fit(&validation).checkpoints(&mut checkpoints))?;
@@ -228,7 +213,7 @@ fn the_last_few_are_kept_and_the_best() -> Result<()> {
 #[test]
 fn what_cannot_be_written() -> Result<()> {
     let (train, validation) = (data(1)?, data(2)?);
-    let folder = Folder::new("unwritable");
+    let folder = Folder::new("resume-unwritable");
     fs::create_dir_all(&folder.0).unwrap();
     let mut checkpoints = Checkpoints::new(&folder.0).on_error(OnError::Continue);
     let mut failures = 0;
