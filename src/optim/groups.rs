@@ -41,17 +41,26 @@ impl Groups {
     /// # Errors
     /// [`Error::Argument`] if one is negative, NaN or infinite then: nothing is changed.
     pub(crate) fn set_learning_rate(&mut self, value: f64) -> Result<()> {
-        let mut now = self.now.clone();
         let first = self.given.first().map_or(0.0, Optimizer::learning_rate);
-        for (group, (given, now)) in self.given.iter().zip(&mut now).enumerate() {
+        self.change(|group, given, mut now| {
             if group == 0 {
                 now.set_learning_rate(value);
             } else if first > 0.0 {
                 now.set_learning_rate(given.learning_rate() * (value / first));
             }
-            now.update(1)?;
+            now
+        })
+    }
+
+    /// Changes the optimisers as they are now: all, or none if an option is out of its range then. A schedule does so before each
+    /// step, so nothing is allocated.
+    fn change(&mut self, change: impl Fn(usize, &Optimizer, Optimizer) -> Optimizer) -> Result<()> {
+        for (group, (given, now)) in self.given.iter().zip(&self.now).enumerate() {
+            change(group, given, *now).update(1)?;
         }
-        self.now = now;
+        for (group, (given, now)) in self.given.iter().zip(&mut self.now).enumerate() {
+            *now = change(group, given, *now);
+        }
         Ok(())
     }
 
@@ -73,6 +82,24 @@ impl Groups {
         let ratio = if now > 0.0 { first / now } else { 1.0 };
         self.given[group].set_learning_rate(value * ratio);
         Ok(())
+    }
+
+    /// Sets the momentum, or beta1, of the groups that were given one; `None` puts all back to what they were given.
+    ///
+    /// # Errors
+    /// [`Error::State`] if no group was given one; [`Error::Argument`] if it is out of its range: nothing is changed then.
+    pub(crate) fn set_momentum(&mut self, value: Option<f64>) -> Result<()> {
+        if value.is_some() && self.given.iter().all(|given| given.momentum().is_none()) {
+            let what = "the optimiser was made without momentum: give it one, or let the schedule set none \
+                        (cycle_momentum: false)";
+            return Err(Error::State { operation: "set_momentum", what });
+        }
+        self.change(|_, given, mut now| {
+            if let Some(own) = given.momentum() {
+                now.set_momentum(value.unwrap_or(own));
+            }
+            now
+        })
     }
 
     /// The optimisers of all groups as they are now.
