@@ -5,6 +5,7 @@ use super::idx::DEFAULT_DECOMPRESSED_LIMIT;
 use super::npy::{self, NpyArray, NpyView};
 use crate::error::{Error, Result};
 use crate::file::read::{READER, Size, format_error};
+use crate::file::write::write as write_file;
 use crate::file::zip::{self, Archive, Writer};
 use std::collections::HashSet;
 use std::fs::File;
@@ -166,8 +167,8 @@ pub fn load_npz(
     npy::with_targets(data, file.read(targets)?, classes)
 }
 
-/// Writes tensors of f32 or f64, or [`NpyArray`]s, under their names, as `numpy.savez` does; replaces the file. The same
-/// arrays give the same bytes.
+/// Writes tensors of f32 or f64, or [`NpyArray`]s, under their names, as `numpy.savez` does. The same arrays give the same
+/// bytes. The file at `path` is replaced as a whole or, after an error, left as it was.
 ///
 /// # Errors
 /// [`Error::Argument`] if a name is empty or comes twice. [`Error::Io`] if the file cannot be written, or an array has more
@@ -176,9 +177,8 @@ pub fn write_npz<'a, N: AsRef<str>, A: Into<NpyView<'a>>>(
     path: impl AsRef<Path>,
     arrays: impl IntoIterator<Item = (N, A)>,
 ) -> Result<()> {
-    let path = path.as_ref();
     let arrays = named(arrays)?;
-    npy::to_file(path, |out| write(out, &arrays, false))
+    write_file(path.as_ref(), |mut out| write(&mut out, &arrays, false))
 }
 
 /// As [`write_npz`], deflated, as `numpy.savez_compressed` does. Weights hardly shrink.
@@ -189,9 +189,8 @@ pub fn write_npz_compressed<'a, N: AsRef<str>, A: Into<NpyView<'a>>>(
     path: impl AsRef<Path>,
     arrays: impl IntoIterator<Item = (N, A)>,
 ) -> Result<()> {
-    let path = path.as_ref();
     let arrays = named(arrays)?;
-    npy::to_file(path, |out| write(out, &arrays, true))
+    write_file(path.as_ref(), |mut out| write(&mut out, &arrays, true))
 }
 
 /// As [`write_npz`], to anything that takes bytes.

@@ -5,13 +5,13 @@ mod header;
 use super::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::file::read::{self, READER, Size, Source};
+use crate::file::write;
 use crate::kernel::Element;
 use crate::tensor::Tensor;
 use crate::tensor::shape::{self, Times};
 use header::{Header, Kind, MAX_DIMENSIONS};
 use std::any::Any;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// An array of an npy or npz file, row by row (C order) whatever the order in the file.
@@ -404,13 +404,13 @@ fn rows<V: Copy>(values: Vec<V>, shape: &[usize], fortran: bool) -> Result<Vec<V
     Ok(out)
 }
 
-/// Writes a tensor of f32 or f64, or an [`NpyArray`], as `numpy.save` does, to the byte; replaces the file.
+/// Writes a tensor of f32 or f64, or an [`NpyArray`], as `numpy.save` does, to the byte. The file at `path` is replaced as a whole
+/// or, after an error, left as it was.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written, or the array has more than NumPy's 64 dimensions.
 pub fn write_npy<'a>(path: impl AsRef<Path>, array: impl Into<NpyView<'a>>) -> Result<()> {
-    let path = path.as_ref();
-    to_file(path, |out| array.into().write(out))
+    write::write(path.as_ref(), |mut out| array.into().write(&mut out))
 }
 
 /// As [`write_npy`], to anything that takes bytes.
@@ -419,15 +419,6 @@ pub fn write_npy<'a>(path: impl AsRef<Path>, array: impl Into<NpyView<'a>>) -> R
 /// As [`write_npy`]; the file's name is `(writer)`.
 pub fn write_npy_to<'a>(mut writer: impl Write, array: impl Into<NpyView<'a>>) -> Result<()> {
     array.into().write(&mut writer).map_err(|source| Error::Io { path: "(writer)".into(), source })
-}
-
-pub(super) fn to_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
-    let written = File::create(path).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        out.into_inner().map(drop).map_err(io::IntoInnerError::into_error)
-    });
-    written.map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// Reads samples and their targets from two npy files; the first dimension of each counts the samples.
