@@ -11,6 +11,7 @@ use crate::kernel::{Element, reduce};
 use crate::optim::{Clip, Groups, Optimizer};
 use crate::rng::{Rng, purpose};
 use crate::tensor::Tensor;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// What a parameter is called and how it is shaped, as in PyTorch: a weight is outputs x inputs.
@@ -27,8 +28,8 @@ pub struct ParameterInfo {
 #[derive(Debug)]
 pub struct Model<T: Element> {
     pub(super) engine: Engine<T>,
-    /// What it was built from, for its file.
-    layers: Vec<Arc<dyn Layer>>,
+    /// What it was built from, for its file. A layer only says what it is: a panic elsewhere leaves nothing half done in it.
+    layers: AssertUnwindSafe<Vec<Arc<dyn Layer>>>,
     compiled: Option<Loss>,
     pub(super) optimizers: Groups,
     /// What was accumulated since the last update: batches.
@@ -73,6 +74,7 @@ impl<T: Element> Model<T> {
         }
         let mut engine = Engine::new(context, graph)?;
         engine.seed = seed;
+        let layers = AssertUnwindSafe(layers);
         Ok(Self { engine, layers, compiled: None, optimizers: Groups::default(), accumulated: 0 })
     }
 
