@@ -430,4 +430,6 @@ impl Checkpoint {
 }
 
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod tests;

@@ -13,10 +13,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-struct Folder(PathBuf);
+pub(super) struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("gemmule-checkpoints-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
@@ -52,7 +52,7 @@ fn model() -> Model<f32> {
 }
 
 /// Three steps an epoch, a checkpoint after each, the best epoch besides.
-fn checkpoints(folder: &Folder, disk: Option<Faulty>) -> Checkpoints {
+pub(super) fn checkpoints(folder: &Folder, disk: Option<Faulty>) -> Checkpoints {
     let mut checkpoints = Checkpoints::new(&folder.0).every_steps(1).keep(2).best(Monitor::new("loss"));
     if let Some(disk) = disk {
         checkpoints.store = Box::new(disk);
@@ -61,7 +61,7 @@ fn checkpoints(folder: &Folder, disk: Option<Faulty>) -> Checkpoints {
 }
 
 /// Trains to the end, and says what was told about checkpoints that failed.
-fn run(checkpoints: &mut Checkpoints, last: Option<Checkpoint>) -> (Result<State>, Vec<String>) {
+pub(super) fn run(checkpoints: &mut Checkpoints, last: Option<Checkpoint>) -> (Result<State>, Vec<String>) {
     let (data, mut model, mut failures) = (data(), model(), Vec::new());
     let mut watch = |event: &Event<'_>| {
         if let Event::CheckpointFailed(error) = event {
