@@ -359,3 +359,66 @@ fn the_board_has_every_figure() -> Result<()> {
     assert_eq!(validation.len(), 2 * EPOCHS);
     Ok(())
 }
+
+/// Writes a run that was stopped and resumed, and what its files hold, for ci/tensorboard_events.py.
+#[test]
+#[ignore = "for ci/tensorboard.sh, which reads the files with the real package"]
+fn for_the_real_tensorboard() -> Result<()> {
+    let folder = PathBuf::from(std::env::var("GEMMULE_TENSORBOARD_DIR").expect("where to write"));
+    let mut expected = String::new();
+    let mut checkpoints = Checkpoints::new(folder.join("checkpoints")).every_steps(1).keep(100);
+    let data = data()?;
+    let board = || TensorBoard::new(&folder).every(1).histograms(1);
+    // All of it; then the same from step 8 on, so that steps 9 to 20 are there twice.
+    model()?.fit(
+        &data,
+        Fit::new()
+            .epochs(EPOCHS)
+            .batch_size(6)
+            .validation(&data)
+            .callback(&mut board())
+            .checkpoints(&mut checkpoints),
+    )?;
+    let mut write = |kind: &str, run: &str, tag: &str, step: u64, values: &[f32]| {
+        expected += &format!("{kind} {run} {tag} {step}");
+        values.iter().for_each(|value| expected += &format!(" {value:?}"));
+        expected.push('\n');
+    };
+    // Another callback sees what the board is to hold; before the point of resuming by a run of its own.
+    let mut known = Vec::new();
+    let mut watch = gemmule::train::WithRun(
+        |event: &Event<'_>, run: &mut gemmule::train::Run<'_, f32>| -> Result<Control> {
+            let step = run.total_steps();
+            match event {
+                Event::StepEnd { loss, .. } => {
+                    write("scalar", "train", "batch_loss", step, &[*loss as f32]);
+                }
+                Event::EpochEnd(log) => {
+                    for (name, value) in log.values() {
+                        let of = name.strip_prefix("validation_").map(|name| ("validation", name));
+                        let (part, name) = of.unwrap_or(("train", name));
+                        write("scalar", part, name, step, &[value as f32]);
+                    }
+                    for info in run.model().parameters() {
+                        let values = run.model().parameter(&info.name)?;
+                        write("histogram", "train", &info.name, step, values.as_slice());
+                        let gradient = run.gradient(&info.name)?;
+                        let tag = format!("{}.grad", info.name);
+                        write("histogram", "train", &tag, step, gradient.as_slice());
+                    }
+                    known.push(step);
+                }
+                _ => {}
+            }
+            Ok(Control::Continue)
+        },
+    );
+    model()?.fit(&data, Fit::new().epochs(EPOCHS).batch_size(6).validation(&data).callback(&mut watch))?;
+    let from = Checkpoint::read(&checkpoints.list()?[7])?;
+    let mut again = board();
+    let fit = Fit::new().epochs(EPOCHS).batch_size(6).validation(&data).callback(&mut again);
+    model()?.fit(&data, fit.resume(from))?;
+    assert_eq!(known.len(), EPOCHS);
+    fs::write(folder.join("expected.txt"), expected).unwrap();
+    Ok(())
+}

@@ -4,7 +4,7 @@ use gemmule::data::Dataset;
 use gemmule::nn::{Activation, Dense, Loss, Sequential};
 use gemmule::optim::Sgd;
 use gemmule::train::metrics::*;
-use gemmule::{Element, Error, Result, Tensor};
+use gemmule::{Element, Error, Result, State, Tensor};
 use std::collections::BTreeMap;
 
 /// From golden/metrics.txt.
@@ -185,6 +185,18 @@ fn compare<T: Element>(case: &Case) -> usize {
                 case.name
             );
         }
+        // As if a checkpoint were written after the first row, and read.
+        metric.reset();
+        metric.update(&straight.batch(0..1)).unwrap();
+        let kept = metric.save();
+        metric.reset();
+        metric.update(&straight.batch(0..rows)).unwrap();
+        metric.load(&kept).unwrap();
+        if rows > 1 {
+            metric.update(&straight.batch(1..rows)).unwrap();
+        }
+        assert_eq!(metric.value().to_bits(), got.to_bits(), "{}: {name} resumed", case.name);
+        assert!(metric.load(&State::new()).is_err(), "{name} takes nothing for its state");
         compared += 1;
     }
     compared

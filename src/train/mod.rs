@@ -6,10 +6,11 @@ mod checkpoint;
 mod cross_validate;
 mod fit;
 mod history;
-mod lr_finder;
-mod metrics;
-#[cfg(feature = "npz")]
-mod npz;
+mod log;
+pub mod metrics;
+mod monitor;
+#[cfg(feature = "plot")]
+mod plot;
 mod predict;
 mod rates;
 mod run;
@@ -25,4 +26,6 @@ pub use history::{EpochLog, History};
 pub use lr_finder::{LrFinder, LrSweep};
 pub use metrics::ConfusionMatrix;
 pub use monitor::Monitor;
+#[cfg(feature = "plot")]
+pub use plot::Plot;
 pub use predict::Evaluation;

@@ -5,6 +5,7 @@ use super::counts::{Average, Counts, Ratio, ZeroDivision};
 use super::predictions::Predictions;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use crate::state::State;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Figure {
@@ -144,6 +145,15 @@ impl<T: Element> Metric<T> for ClassMetric {
             Figure::Matthews => self.counts.matthews(),
         }
     }
+
+    fn save(&self) -> State {
+        self.counts.save()
+    }
+
+    fn load(&mut self, state: &State) -> Result<()> {
+        self.counts = Counts::load(state)?;
+        Ok(())
+    }
 }
 
 /// The share of samples whose class is among their k largest outputs. Of equal outputs the later one counts as the larger,
@@ -195,5 +205,17 @@ impl<T: Element> Metric<T> for TopKAccuracy {
 
     fn value(&self) -> f64 {
         self.hits as f64 / self.samples as f64
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.set_integer("hits", self.hits);
+        state.set_integer("samples", self.samples);
+        state
+    }
+
+    fn load(&mut self, state: &State) -> Result<()> {
+        (self.hits, self.samples) = (state.integer("hits")?, state.integer("samples")?);
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::predictions::{Predictions, largest};
 use super::report::ClassificationReport;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use crate::state::State;
 use std::fmt;
 
 /// What the counts of a confusion matrix are divided by.
@@ -213,6 +214,21 @@ impl<T: Element> Metric<T> for ConfusionMatrix {
 
     fn value(&self) -> f64 {
         self.accuracy()
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.set_integers("counts", self.counts.iter().map(|&count| count as u64).collect());
+        state
+    }
+
+    fn load(&mut self, state: &State) -> Result<()> {
+        let counts = state.integers("counts")?;
+        if counts.len() != self.counts.len() {
+            return Err(Error::data("ConfusionMatrix", "counts", self.counts.len(), counts.len()));
+        }
+        self.counts = counts.iter().map(|&count| count as usize).collect();
+        Ok(())
     }
 }
 

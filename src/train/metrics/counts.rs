@@ -3,6 +3,7 @@
 use super::predictions::{Predictions, largest};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use crate::state::State;
 
 /// How the figures of classes, or of labels, become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,47 @@ impl Counts {
         let index = |label| labels.partition_point(|&other| other < label);
         actual.iter().zip(predicted).for_each(|(&a, &p)| counts.add(index(a), index(p)));
         Ok(Self { labels: Some(labels), ..counts })
+    }
+
+    pub(super) fn save(&self) -> State {
+        let mut state = State::new();
+        let each = |count: &Count| [count.hits, count.predicted, count.actual];
+        state.set_integers("classes", self.classes.iter().flat_map(each).collect());
+        state.set_integer("samples", self.samples);
+        state.set_integer("right", self.right);
+        state.set_integer("multi_label", u64::from(self.multi_label));
+        state
+    }
+
+    pub(super) fn load(state: &State) -> Result<Self> {
+        let (counts, rest) = state.integers("classes")?.as_chunks::<3>();
+        if !rest.is_empty() {
+            return Err(Error::data("metric", "classes", "three counts each", rest.len()));
+        }
+        let new = Self {
+            classes: counts.iter().map(|&[hits, predicted, actual]| Count { hits, predicted, actual }).collect(),
+            labels: None,
+            samples: state.integer("samples")?,
+            right: state.integer("right")?,
+            multi_label: state.integer("multi_label")? != 0,
+        };
+        if new.is_possible() {
+            return Ok(new);
+        }
+        Err(Error::data("metric", "classes", format!("counts of {} samples", new.samples), "others"))
+    }
+
+    /// Whether samples can have such counts: then no product of two overflows.
+    fn is_possible(&self) -> bool {
+        let total = |of: fn(&Count) -> u64| self.classes.iter().map(|count| u128::from(of(count))).sum::<u128>();
+        let whole = |of| self.multi_label || total(of) == u128::from(self.samples);
+        let each = |count: &Count| {
+            count.hits <= count.predicted.min(count.actual) && count.predicted.max(count.actual) <= self.samples
+        };
+        let empty = self.classes.is_empty() && self.samples == 0;
+        let right = self.right <= self.samples && (self.multi_label || total(|c| c.hits) == u128::from(self.right));
+        let sums = whole(|count| count.actual) && whole(|count| count.predicted);
+        empty || right && sums && self.samples < 1 << 63 && self.classes.iter().all(each)
     }
 
     /// A sample of class `actual` was taken for `predicted`.

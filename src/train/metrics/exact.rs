@@ -1,5 +1,8 @@
 //! Sums without rounding, so that no figure depends on the order of the samples or on how they are cut into batches.
 
+use crate::error::{Error, Result};
+use crate::state::State;
+
 /// Bits of a limb; the rest of its integer holds carries until they are passed on.
 const BITS: usize = 32;
 
@@ -56,6 +59,32 @@ impl ExactSum {
         if square.is_finite() {
             self.add(x.mul_add(x, -square));
         }
+    }
+
+    /// All that there is of it.
+    pub(super) fn save(&self) -> Vec<u64> {
+        let mut sum = self.clone();
+        sum.carry();
+        let limbs = sum.limbs.iter().map(|limb| limb.cast_unsigned());
+        limbs.chain([self.special.to_bits()]).collect()
+    }
+
+    /// What [`save`](Self::save) kept; `None` if that is something else.
+    pub(super) fn load(saved: &[u64]) -> Option<Self> {
+        let (special, limbs) = saved.split_last()?;
+        let limbs: [u64; LIMBS] = limbs.try_into().ok()?;
+        let (last, others) = limbs.split_last()?;
+        let is_carried = others.iter().all(|&limb| limb <= u64::from(u32::MAX));
+        // The last one stays far below the end of its range.
+        let is_small = (last.cast_signed() >> 40) == (last.cast_signed() >> 63);
+        let limbs = limbs.map(u64::cast_signed);
+        (is_carried && is_small).then(|| Self { limbs, pending: 0, special: f64::from_bits(*special) })
+    }
+
+    /// What was kept under `name`.
+    pub(super) fn of_state(name: &str, state: &State) -> Result<Self> {
+        let found = Self::load(state.integers(name)?);
+        found.ok_or_else(|| Error::data("metric", name, "an exact sum", "other integers"))
     }
 
     /// Passes the carries on: all limbs but the last are below 2^32 then, and not negative.

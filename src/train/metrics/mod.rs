@@ -53,6 +53,7 @@ pub use report::ClassificationReport;
 
 use crate::error::Result;
 use crate::kernel::Element;
+use crate::state::State;
 
 /// A figure that is counted batch by batch.
 ///
@@ -100,4 +101,18 @@ pub trait Metric<T: Element> {
 
     /// The figure over all samples since the last reset; NaN if there are none, or it is undefined for them.
     fn value(&self) -> f64;
+
+    /// What a checkpoint has to keep of it so that an epoch that is resumed goes on counting. Nothing by default.
+    fn save(&self) -> State {
+        State::new()
+    }
+
+    /// Takes over what [`save`](Self::save) kept.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::Error::Data) if it is not what this metric keeps.
+    fn load(&mut self, state: &State) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }

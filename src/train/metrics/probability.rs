@@ -5,6 +5,7 @@ use super::exact::ExactSum;
 use super::predictions::{Predictions, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use crate::state::State;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Figure {
@@ -92,5 +93,18 @@ impl<T: Element> Metric<T> for ProbabilityMetric {
 
     fn value(&self) -> f64 {
         self.sum.rounded() / self.samples as f64
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.set_integers("sum", self.sum.save());
+        state.set_integer("samples", self.samples);
+        state
+    }
+
+    fn load(&mut self, state: &State) -> Result<()> {
+        self.sum = ExactSum::of_state("sum", state)?;
+        self.samples = state.integer("samples")?;
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::Metric;
 use super::predictions::{Predictions, Targets};
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use crate::state::State;
 
 /// How many are at or above a score, of each kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -307,5 +308,29 @@ impl<T: Element> Metric<T> for RankMetric {
             }
         }
         if weights == 0.0 { 0.0 } else { sum / weights }
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.set_values("scores", &self.scores);
+        // 64 of them in an integer.
+        let bits = |holds: &[bool]| holds.iter().rev().fold(0, |bits, &it| bits << 1 | u64::from(it));
+        state.set_integers("holds", self.holds.chunks(64).map(bits).collect());
+        state.set_integer("width", self.width as u64);
+        state.set_integer("classes", self.classes as u64);
+        state
+    }
+
+    fn load(&mut self, state: &State) -> Result<()> {
+        let (scores, bits) = (state.values::<f64>("scores")?, state.integers("holds")?);
+        let (width, classes) = (state.integer("width")? as usize, state.integer("classes")? as usize);
+        let whole = scores.is_empty() || width > 0 && scores.len().is_multiple_of(width);
+        if !whole || bits.len() != scores.len().div_ceil(64) {
+            let expected = format!("as many as {width} classes have");
+            return Err(Error::data("metric", "scores", expected, scores.len()));
+        }
+        self.holds = (0..scores.len()).map(|at| bits[at / 64] >> (at % 64) & 1 == 1).collect();
+        (self.scores, self.width, self.classes) = (scores.to_vec(), width, classes);
+        Ok(())
     }
 }

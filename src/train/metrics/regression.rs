@@ -5,6 +5,7 @@ use super::exact::{ExactSum, squares_about_mean};
 use super::predictions::Predictions;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
+use crate::state::State;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Figure {
@@ -62,6 +63,26 @@ impl Moments {
         sum.add(x);
         squares.add_square(x);
         (*least, *most) = (least.min(x), most.max(x));
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        if let Some((sum, squares, least, most)) = self.0.as_deref() {
+            state.set_integers("sum", sum.save());
+            state.set_integers("squares", squares.save());
+            state.set_number("least", *least);
+            state.set_number("most", *most);
+        }
+        state
+    }
+
+    fn load(state: &State) -> Result<Self> {
+        if state.is_empty() {
+            return Ok(Self::default());
+        }
+        let sum = |name| ExactSum::of_state(name, state);
+        let moments = (sum("sum")?, sum("squares")?, state.number("least")?, state.number("most")?);
+        Ok(Self(Some(Box::new(moments))))
     }
 
     /// The sum of (x - mean)^2; 0 exactly where all are the same.
@@ -197,5 +218,36 @@ impl<T: Element> Metric<T> for RegressionMetric {
             Figure::Max => figures.fold(0.0, f64::max),
             _ => figures.sum::<f64>() / self.columns.len() as f64,
         }
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.set_integer("samples", self.samples);
+        state.set_integer("outputs", self.columns.len() as u64);
+        for (index, column) in self.columns.iter().enumerate() {
+            let mut part = State::new();
+            part.set_integers("errors", column.errors.save());
+            part.set_number("largest", column.largest);
+            part.set_part("differences", &column.differences.save());
+            part.set_part("targets", &column.targets.save());
+            state.set_part(&index.to_string(), &part);
+        }
+        state
+    }
+
+    fn load(&mut self, state: &State) -> Result<()> {
+        let mut columns = Vec::new();
+        // One that is missing ends it, however many there are said to be.
+        for index in 0..state.integer("outputs")? {
+            let part = state.part(&index.to_string());
+            columns.push(Column {
+                errors: ExactSum::of_state("errors", &part)?,
+                largest: part.number("largest")?,
+                differences: Moments::load(&part.part("differences"))?,
+                targets: Moments::load(&part.part("targets"))?,
+            });
+        }
+        (self.columns, self.samples) = (columns, state.integer("samples")?);
+        Ok(())
     }
 }
