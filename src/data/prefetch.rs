@@ -76,6 +76,9 @@ struct Shared<T, S> {
     gathered: Condvar,
 }
 
+/// Of a batch; the thread has the rows while it gathers them.
+type Memory<T> = (Arc<Asked>, Option<Arc<Rows<T>>>);
+
 struct Queue<T> {
     /// Batches that were asked for, the oldest first.
     slots: VecDeque<Slot<T>>,
@@ -87,7 +90,7 @@ struct Queue<T> {
     progress: u64,
     is_over: bool,
     /// Memory to use again, once nobody reads it any more.
-    spare: Vec<(Arc<Asked>, Option<Arc<Rows<T>>>)>,
+    spare: Vec<Memory<T>>,
 }
 
 struct Slot<T> {
@@ -165,12 +168,11 @@ impl<T> Queue<T> {
     }
 
     /// The next one to gather: its number, what was asked for, and memory.
-    #[allow(clippy::type_complexity, reason = "named where it is taken apart")]
-    fn take(&mut self) -> Option<(u64, Context, Arc<Asked>, Option<Arc<Rows<T>>>)> {
+    fn take(&mut self) -> Option<(u64, Context, Memory<T>)> {
         self.slots.iter_mut().find_map(|slot| {
             let State::Asked(context) = slot.state else { return None };
             slot.state = State::UnderWay;
-            Some((slot.number, context, Arc::clone(&slot.asked), slot.rows.take()))
+            Some((slot.number, context, (Arc::clone(&slot.asked), slot.rows.take())))
         })
     }
 
@@ -189,7 +191,7 @@ impl<T: Element, S: BatchSource<T>> Shared<T, S> {
     fn work(&self) {
         let mut queue = self.queue();
         while !queue.is_over {
-            let Some((number, context, asked, rows)) = queue.take() else {
+            let Some((number, context, (asked, rows))) = queue.take() else {
                 queue = self.asked.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -435,28 +437,28 @@ impl<T: Element, S: BatchSource<T> + Send + Sync + 'static> BatchSource<T> for P
     }
 
     fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]) {
-        if let Some((asked, rows)) = self.shared.ready(indices) {
-            if asked.copy(&rows.features, indices, out) {
-                return;
-            }
+        if let Some((asked, rows)) = self.shared.ready(indices)
+            && asked.copy(&rows.features, indices, out)
+        {
+            return;
         }
         self.shared.source.gather_features(context, indices, out);
     }
 
     fn gather_classes(&self, indices: &[usize], out: &mut [u32]) {
-        if let Some((asked, rows)) = self.shared.ready(indices) {
-            if asked.copy(&rows.classes, indices, out) {
-                return;
-            }
+        if let Some((asked, rows)) = self.shared.ready(indices)
+            && asked.copy(&rows.classes, indices, out)
+        {
+            return;
         }
         self.shared.source.gather_classes(indices, out);
     }
 
     fn gather_values(&self, context: &Context, indices: &[usize], out: &mut [T]) {
-        if let Some((asked, rows)) = self.shared.ready(indices) {
-            if asked.copy(&rows.values, indices, out) {
-                return;
-            }
+        if let Some((asked, rows)) = self.shared.ready(indices)
+            && asked.copy(&rows.values, indices, out)
+        {
+            return;
         }
         self.shared.source.gather_values(context, indices, out);
     }

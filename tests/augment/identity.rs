@@ -116,13 +116,15 @@ fn thin_images_and_far_coordinates_are_fine() {
     }
 }
 
+type Refused<'a> = Result<Augment<f32, &'a Dataset>, Error>;
+
 #[test]
 fn what_is_wrong_is_refused() {
     let data = images(4, 12);
     let new = || Augment::<f32, _>::new(&data, 0);
     let image = || new().images(ImageShape::chw(1, 3, 4)).unwrap();
     let erasing = |scale, ratio, p, value| image().random_erasing(RandomErasing { p, scale, ratio, value });
-    let refused: Vec<(Result<Augment<f32, &Dataset>, Error>, &str)> = vec![
+    let refused: [(Refused<'_>, &str); 27] = [
         (new().images(ImageShape::chw(1, 3, 5)), "expected 15 values, channels * height * width, got 12"),
         (new().images(ImageShape::chw(0, 3, 4)), "got 0 channels of 3 x 4"),
         (new().images(ImageShape::chw(1, usize::MAX, 4)), "overflows"),

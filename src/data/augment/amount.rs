@@ -45,7 +45,7 @@ impl Span {
     /// The range of `amount` about `center`.
     ///
     /// # Errors
-    /// [`Error::Argument`] if it is not a finite range within `bounds`, of which a lower one of 0 is outside.
+    /// [`Error::Argument`] if it is not a finite range within `bounds`.
     pub fn new(
         operation: &'static str,
         what: &'static str,
@@ -64,10 +64,10 @@ impl Span {
         if !(low <= high && (high - low).is_finite()) {
             return Err(Error::argument(operation, what, "a finite range, the lower end first", got()));
         }
-        if let Some((least, most)) = bounds {
-            if low < least || high > most {
-                return Err(Error::argument(operation, what, format_args!("within {least}..={most}"), got()));
-            }
+        if let Some((least, most)) = bounds
+            && (low < least || high > most)
+        {
+            return Err(Error::argument(operation, what, format_args!("within {least}..={most}"), got()));
         }
         Ok(Self { low, high })
     }

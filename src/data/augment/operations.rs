@@ -94,10 +94,10 @@ impl<T: Element, S: BatchSource<T>> Augment<T, S> {
     /// # Ok::<(), gemmule::Error>(())
     /// ```
     pub fn padding_mode(mut self, padding: PaddingMode) -> Result<Self> {
-        if let PaddingMode::Constant(value) = padding {
-            if !value.is_finite() {
-                return Err(Error::argument("Augment::padding_mode", "value", "a finite number", value));
-            }
+        if let PaddingMode::Constant(value) = padding
+            && !value.is_finite()
+        {
+            return Err(Error::argument("Augment::padding_mode", "value", "a finite number", value));
         }
         self.rules.padding = padding;
         Ok(self)
