@@ -2,9 +2,10 @@
 
 use gemmule::data::Dataset;
 use gemmule::nn::{
-    Activation, Dense, Dropout, Fusion, Init, LogSoftmax, Loss, Model, Sequential, Softmax, WeightedMean,
+    Activation, AlphaDropout, Dense, Dropout, Fusion, GaussianNoise, Init, LogSoftmax, Loss, Model,
+    Sequential, Softmax, WeightedMean,
 };
-use gemmule::optim::{Adam, Sgd};
+use gemmule::optim::{Adam, Constraint, Sgd};
 use gemmule::rng::Rng;
 use gemmule::train::Fit;
 use gemmule::{Context, Element, Error, Parallelism, Tensor};
@@ -437,4 +438,43 @@ fn a_gaussian_likelihood_learns_the_variance() {
     let found = model.parameter("0.weight").unwrap();
     let (mean, std) = (found.as_slice()[0], libm::exp(0.5 * found.as_slice()[1]));
     assert!((mean - 3.0).abs() < 0.05 && (std - 0.5).abs() < 0.03, "{mean} {std}");
+}
+
+/// Noise, class weights and constraints go on to the bit from a state; a model that has others refuses it.
+#[test]
+fn a_state_is_of_these_weights_and_constraints() {
+    let data = random_classes(64);
+    let indices: Vec<usize> = (0..64).collect();
+    let build = || {
+        let mut model = Sequential::new()
+            .with(GaussianNoise::new(0.1))
+            .with(Dense::new(INPUTS, 8))
+            .with(AlphaDropout::new(0.2))
+            .with(Dense::new(8, OUTPUTS))
+            .build::<f64>(1)
+            .unwrap();
+        model.compile(Loss::SmoothedCrossEntropy { label_smoothing: 0.1 }, Adam::default()).unwrap();
+        model.set_class_weights(&class_weights()).unwrap();
+        model.set_constraint(&["1.weight"], Constraint::MaxNorm(0.5)).unwrap();
+        model
+    };
+    let mut model = build();
+    for _ in 0..3 {
+        model.step(&data, &indices).unwrap();
+    }
+    let state = model.state().unwrap();
+    let mut resumed = build();
+    resumed.restore(&state).unwrap();
+    for _ in 0..5 {
+        assert_eq!(model.step(&data, &indices).unwrap(), resumed.step(&data, &indices).unwrap());
+    }
+    assert_eq!(bits(&model), bits(&resumed));
+    let mut other = build();
+    other.set_constraint(&["1.weight"], Constraint::MaxNorm(0.25)).unwrap();
+    says(other.restore(&state), &["constraints", "1.weight: MaxNorm(0.5)", "1.weight: MaxNorm(0.25)"]);
+    let mut other = build();
+    other.set_class_weights(&[]).unwrap();
+    says(other.restore(&state), &["weights of the loss"]);
+    other.compile(Loss::SmoothedCrossEntropy { label_smoothing: 0.2 }, Adam::default()).unwrap();
+    says(other.restore(&state), &["loss", "0.1", "0.2"]);
 }
