@@ -52,8 +52,11 @@
 //! | feature | default | what for |
 //! | --- | --- | --- |
 //! | `rayon` | yes | threads |
-//! | `gzip` | yes | reading compressed IDX files |
-//! | `plot` | no | `train::Plot`: histories, confusion matrices and ROC curves as SVG |
+//! | `gzip` | yes | reading compressed IDX and CSV files |
+//! | `csv` | no | [`data::Csv`]: tables |
+//! | `npz` | no | [`data::Npz`]: archives of NumPy |
+//! | `image` | no | [`data::ImageFolder`]: folders of PNG and JPEG files |
+//! | `progress` | no | [`train::Progress`](train): a progress bar as a callback |
 //! | `matrixmultiply` | no | [`Backend::Matrixmultiply`]: products by that crate, for contexts that ask for it |
 //! | `cblas` | no | [`Backend::Cblas`]: products by the BLAS that the binary links, for contexts that ask for it |
 //!
