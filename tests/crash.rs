@@ -100,7 +100,16 @@ fn be_the_run() {
 
 /// The same program again, as the run.
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
+    let this = env::current_exe().unwrap();
+    // An emulator, where this runs in one.
+    let mut command = match env::var_os("GEMMULE_TEST_RUNNER") {
+        Some(runner) => {
+            let mut command = Command::new(runner);
+            command.arg(this);
+            command
+        }
+        None => Command::new(this),
+    };
     command.args(["--exact", "killed_at_random_moments", "--nocapture", "--test-threads=1"]);
     command.env(FOLDER, folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

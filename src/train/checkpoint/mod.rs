@@ -81,7 +81,8 @@ pub enum OnError {
 /// damaged ones and falls back to the one before. A save takes one copy of what it writes: parameters and the optimiser's state.
 ///
 /// One run writes to a folder at a time: another one is refused with an error as long as it does (where the file system has
-/// locks; a run that is killed holds none). Anyone may read meanwhile.
+/// locks; a run that is killed holds none). Anyone may read meanwhile. A run that does not go on from a checkpoint of the folder
+/// is refused if there are any, so that those of two runs are never mixed.
 ///
 /// ```
 /// use gemmule::data::Dataset;
