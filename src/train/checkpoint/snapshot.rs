@@ -128,10 +128,10 @@ impl Checkpoint {
             }
         }
         let place = Place::from_state(&self.state.part("place"))?;
-    state.set_part("place", place.state());
-    if let Some(schedule) = &options.schedule {
-        state.set_part("schedule", schedule.save());
-    }
+        place.check(batches)?;
+        if let Some(schedule) = &mut options.schedule {
+            schedule.load(&self.state.part("schedule"))?;
+        }
         for (index, callback) in options.callbacks.iter_mut().enumerate() {
             callback.load(&self.state.part(&format!("callback/{index}")))?;
         }
