@@ -36,7 +36,9 @@ for run in sorted({run for _, run, _ in expected}):
         got = events.Histograms(tag)
         assert [event.step for event in got] == [step for step, _ in expected[key]], key
         for event, (step, values) in zip(got, expected[key]):
-            histogram, values = event.histogram_value, np.array(values)
+            histogram = event.histogram_value
+            # Written as short as reads back exactly in f32.
+            values = np.array(values, np.float32).astype(np.float64)
             limits, counts = np.array(histogram.bucket_limit), np.array(histogram.bucket)
             # A bucket holds what is below its limit and not below the one before.
             wanted = np.bincount(np.searchsorted(limits, values, side="right"), minlength=len(limits))

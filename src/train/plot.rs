@@ -7,7 +7,7 @@ use crate::file;
 use plotters::coord::Shift;
 use plotters::prelude::{
     BLACK, ChartBuilder, Circle, DrawingArea, IntoDrawingArea, LineSeries, PathElement, RGBColor, Rectangle,
-    SVGBackend, WHITE,
+    SVGBackend, SeriesLabelPosition, WHITE,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont};
@@ -284,6 +284,7 @@ fn chart(
     }
     chart
         .configure_series_labels()
+        .position(if is_unit { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight })
         .background_style(WHITE.mix(0.8))
         .border_style(RGBColor(200, 200, 200))
         .label_font(("sans-serif", 13))

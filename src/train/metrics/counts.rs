@@ -147,7 +147,10 @@ impl Counts {
             return Err(Error::data("metric", "classes", "three counts each", rest.len()));
         }
         let new = Self {
-            classes: counts.iter().map(|&[hits, predicted, actual]| Count { hits, predicted, actual }).collect(),
+            classes: counts
+                .iter()
+                .map(|&[hits, predicted, actual]| Count { hits, predicted, actual })
+                .collect(),
             labels: None,
             samples: state.integer("samples")?,
             right: state.integer("right")?,
@@ -161,13 +164,16 @@ impl Counts {
 
     /// Whether samples can have such counts: then no product of two overflows.
     fn is_possible(&self) -> bool {
-        let total = |of: fn(&Count) -> u64| self.classes.iter().map(|count| u128::from(of(count))).sum::<u128>();
+        let total =
+            |of: fn(&Count) -> u64| self.classes.iter().map(|count| u128::from(of(count))).sum::<u128>();
         let whole = |of| self.multi_label || total(of) == u128::from(self.samples);
         let each = |count: &Count| {
-            count.hits <= count.predicted.min(count.actual) && count.predicted.max(count.actual) <= self.samples
+            count.hits <= count.predicted.min(count.actual)
+                && count.predicted.max(count.actual) <= self.samples
         };
         let empty = self.classes.is_empty() && self.samples == 0;
-        let right = self.right <= self.samples && (self.multi_label || total(|c| c.hits) == u128::from(self.right));
+        let right =
+            self.right <= self.samples && (self.multi_label || total(|c| c.hits) == u128::from(self.right));
         let sums = whole(|count| count.actual) && whole(|count| count.predicted);
         empty || right && sums && self.samples < 1 << 63 && self.classes.iter().all(each)
     }
