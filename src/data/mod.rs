@@ -1,12 +1,21 @@
-//! Data sets: reading, splitting, batching.
+//! Data sets: reading, splitting, transforming, batching.
 //!
 //! ```text
-//!   IDX file, bytes, tensor --> Dataset --> random_split --> Dataset, Dataset, ...   (views: nothing is copied)
+//!   IDX file, bytes, tensor --> Dataset --> splits, folds --> Dataset, Dataset, ...      (views: nothing is copied)
+//!                                  |                             |
+//!                                  |                          Transforms: fitted on the training part, applied to all
 //!                                  |
-//!                               Batches: the order of an epoch, a function of seed and epoch alone
-//!                                  |
-//!                               BatchSource: gathers a batch; bytes become floats here
+//!                               Sampler --> Batches: the order of an epoch, a function of seed and epoch alone
+//!                                              |
+//!                                           BatchSource: gathers a batch; bytes become floats here
 //! ```
+//!
+//! | wanted | here |
+//! | --- | --- |
+//! | parts | [`train_test_split`], [`stratified_split`], [`group_split`], [`ordered_train_test_split`] |
+//! | cross-validation | [`KFold`], [`StratifiedKFold`], [`GroupKFold`], [`TimeSeriesSplit`], repeated and random ones: [`Splitter`] |
+//! | classes of unequal size | [`class_weights`], [`WeightedRandomSampler`], [`random_oversample`], [`random_undersample`] |
+//! | features on one scale | [`Standardize`], [`MinMax`], [`OneHot`], together [`Transforms`] |
 //!
 //! ```
 //! use gemmule::data::{Batches, Dataset, train_test_split};
