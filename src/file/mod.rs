@@ -1,6 +1,5 @@
 //! Files: what everything that reads or writes one shares.
 
-pub(crate) mod crc32;
 pub(crate) mod json;
 pub(crate) mod read;
 pub(crate) mod safetensors;

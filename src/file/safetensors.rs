@@ -14,10 +14,10 @@
 //! A file may have a checksum: the metadata `gemmule.crc32`, 8 hexadecimal digits, is the CRC-32 of the whole file with
 //! zeros (`0`) for these digits. Files by others have none.
 
-use super::crc32::Crc32;
 use super::json::{self, Fault, Parser, short};
 use super::read::{self, Size};
 use crate::error::{Error, Result};
+use crc32fast::Hasher;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -322,7 +322,7 @@ impl Header {
         mut piece: impl FnMut(usize, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut buffer = vec![0; PIECE];
-        let mut crc = Crc32::new();
+        let mut crc = Hasher::new();
         if let Some(at) = self.checksum {
             crc.update(&(self.text.len() as u64).to_le_bytes());
             crc.update(&self.text.as_bytes()[..at]);
@@ -343,7 +343,7 @@ impl Header {
             }
         }
         let Some(at) = self.checksum else { return Ok(()) };
-        let (claim, value) = (&self.text[at..at + NO_CHECKSUM.len()], format!("{:08x}", crc.value()));
+        let (claim, value) = (&self.text[at..at + NO_CHECKSUM.len()], format!("{:08x}", crc.finalize()));
         if claim != value {
             return Err(refuse(path, Fault::new("the checksum", claim, value)));
         }
@@ -483,14 +483,28 @@ pub(crate) fn write(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let size = (header.len() as u64).to_le_bytes();
-    let mut crc = Crc32::new();
-    crc.update(&size);
-    crc.update(header.as_bytes());
+    let mut crc = Summed(Hasher::new());
+    crc.0.update(&size);
+    crc.0.update(header.as_bytes());
     (0..parts.len()).try_for_each(|index| data(index, &mut crc))?;
-    header.replace_range(digits..digits + NO_CHECKSUM.len(), &format!("{:08x}", crc.value()));
+    header.replace_range(digits..digits + NO_CHECKSUM.len(), &format!("{:08x}", crc.0.finalize()));
     out.write_all(&size)?;
     out.write_all(header.as_bytes())?;
     (0..parts.len()).try_for_each(|index| data(index, out))
+}
+
+/// Takes a checksum of what is written to it.
+struct Summed(Hasher);
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The header with zeros for the checksum, and where they stand.
