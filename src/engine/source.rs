@@ -32,12 +32,6 @@ pub trait BatchSource<T: Element>: Sync {
     /// What the targets are; `None` if the set has none.
     fn target_kind(&self) -> Option<TargetKind>;
 
-    /// An epoch of a run begins, counted from 1: for a source whose samples change from epoch to epoch. Called before the
-    /// first batch of the epoch is asked for, and again where a run is resumed. Does nothing unless it is written.
-    fn begin_epoch(&self, epoch: u64) {
-        let _ = epoch;
-    }
-
     /// Writes the features of the samples `indices` to `out`, row by row: `(indices.len(), features)`.
     ///
     /// # Panics

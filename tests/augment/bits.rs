@@ -2,13 +2,12 @@
 
 use super::{features, images};
 use crate::common::{all_bits, contexts};
-use gemmule::data::{Augment, Dataset, ImageShape, Interpolation, PaddingMode, RandomErasing};
+use gemmule::data::{Augment, Dataset, ImageShape, Interpolation, PaddingMode, Prefetch, RandomErasing};
 use gemmule::nn::{Activation, Dense, Dropout, Loss, Sequential};
 use gemmule::optim::Adam;
 use gemmule::rng::{Rng, purpose};
-use gemmule::train::{Control, Event, Fit};
+use gemmule::train::{Checkpoint, Checkpoints, Fit};
 use gemmule::{BatchSource, Context, Element, Parallelism};
-use std::cell::Cell;
 use std::sync::Arc;
 
 const SHAPE: ImageShape = ImageShape::chw(3, 9, 35);
@@ -109,8 +108,8 @@ fn every_instruction_set_gives_the_same() {
     isa_by_isa::<f64>();
 }
 
-/// Trains on what `wrap` makes of the samples and gives the bits of the weights.
-fn train(context: Context, data: &Dataset, epochs: std::ops::Range<u64>) -> Vec<u64> {
+/// Trains on what is made of the samples and gives the bits of the weights.
+fn train(context: Context, data: &Dataset) -> Vec<u64> {
     let augment = everything::<f32, _>(data, true);
     let net = Sequential::new()
         .with(Dense::new(SHAPE.features(), 64))
@@ -119,10 +118,7 @@ fn train(context: Context, data: &Dataset, epochs: std::ops::Range<u64>) -> Vec<
         .with(Dense::new(64, 3));
     let mut model = net.build_with::<f32>(context, 1).unwrap();
     model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
-    for epoch in epochs {
-        augment.begin_epoch(epoch);
-        model.fit(&augment, Fit::new().batch_size(48).seed(epoch)).unwrap();
-    }
+    model.fit(&augment, Fit::new().epochs(3).batch_size(48).seed(1)).unwrap();
     all_bits(model.parameter("0.weight").unwrap().as_slice())
 }
 
@@ -132,16 +128,51 @@ fn training_is_the_same_on_any_number_of_threads() {
     let fused = || contexts().into_iter().filter(|context| context.isa().has_fma());
     // Without a fused multiply-add there is no promise.
     let Some(context) = fused().next() else { return };
-    let expected = train(context.with_parallelism(Parallelism::Serial), &data, 1..3);
+    let expected = train(context.with_parallelism(Parallelism::Serial), &data);
     for context in fused() {
         for threads in [1, 2, 3] {
             let context = context.with_parallelism(Parallelism::Max(threads));
-            assert_eq!(train(context, &data, 1..3), expected, "{} with {threads}", context.isa());
+            assert_eq!(train(context, &data), expected, "{} with {threads}", context.isa());
         }
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let context = context.with_parallelism(Parallelism::Max(3));
-    assert_eq!(pool.install(|| train(context, &data, 1..3)), expected, "in a pool");
+    assert_eq!(pool.install(|| train(context, &data)), expected, "in a pool");
+}
+
+/// Resumed after every step, with and without a prefetch: the same samples, the same weights.
+#[test]
+fn a_resumed_run_sees_the_same_samples() {
+    let folder = std::env::temp_dir().join(format!("gemmule-augment-{}", std::process::id()));
+    let data = images(50, SHAPE.features());
+    let model = |threads| {
+        let net = Sequential::new()
+            .with(Dense::new(SHAPE.features(), 16))
+            .with(Dropout::new(0.2))
+            .with(Dense::new(16, 3));
+        let context = contexts()[0].with_parallelism(Parallelism::Max(threads));
+        let mut model = net.build_with::<f32>(context, 1).unwrap();
+        model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
+        model
+    };
+    let options = || Fit::new().epochs(3).batch_size(16).seed(4);
+    let weights = |model: &gemmule::nn::Model<f32>| all_bits(model.parameter("0.weight").unwrap().as_slice());
+    let mut checkpoints = Checkpoints::new(&folder).every_steps(1).keep(100);
+    let mut whole = model(1);
+    whole.fit(&everything(&data, true), options().checkpoints(&mut checkpoints)).unwrap();
+    let all = checkpoints.list().unwrap();
+    assert_eq!(all.len(), 12);
+    for (step, path) in all.iter().enumerate() {
+        let mut resumed = model(1 + step % 3);
+        let options = options().resume(Checkpoint::read(path).unwrap());
+        if step % 2 == 0 {
+            resumed.fit(&everything(&data, true), options).unwrap();
+        } else {
+            resumed.fit(&Prefetch::new(everything(data.clone(), true)), options).unwrap();
+        }
+        assert_eq!(weights(&resumed), weights(&whole), "resumed after step {}", step + 1);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// The documented law: seed, purpose, epoch, sample, number of the operation.
@@ -211,17 +242,10 @@ fn what_wraps_a_source_passes_on_what_it_is_told() {
     augment.ask_ahead(&contexts()[0], &[4, 2]);
     assert_eq!(*told.1.lock().unwrap(), ["epoch 9", "ask [4, 2]"]);
     assert_eq!((augment.len(), augment.features(), augment.is_empty()), (5, 4, false));
-    // Epochs may pass while nobody looks: a callback may say so too.
-    let seen = Cell::new(0);
-    let mut callback = |event: &Event<'_>| {
-        if let Event::EpochBegin { epoch } = event {
-            augment.begin_epoch(*epoch as u64);
-            seen.set(seen.get() + 1);
-        }
-        Control::Continue
-    };
+    // `fit` says which epoch it is, once each.
+    told.1.lock().unwrap().clear();
     let mut model = Sequential::new().with(Dense::new(4, 3)).build::<f32>(0).unwrap();
     model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
-    model.fit(&augment, Fit::new().epochs(3).callback(&mut callback)).unwrap();
-    assert_eq!(seen.get(), 3);
+    model.fit(&augment, Fit::new().epochs(3)).unwrap();
+    assert_eq!(*told.1.lock().unwrap(), ["epoch 1", "epoch 2", "epoch 3"]);
 }
