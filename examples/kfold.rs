@@ -9,7 +9,8 @@ use gemmule::optim::Adam;
 use gemmule::train::{CrossValidate, Fit};
 
 fn main() -> Result<()> {
-    let table = Csv::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/iris/iris.csv")).label("species").read()?;
+    let table =
+        Csv::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/iris/iris.csv")).label("species").read()?;
     println!("{:?}: {}", table.dataset, table.classes.join(", "));
 
     let net = Sequential::new().with(Dense::new(4, 16)).with(Activation::Relu).with(Dense::new(16, 3));
@@ -30,7 +31,12 @@ fn main() -> Result<()> {
     for fold in &result.folds {
         let accuracy = |of: Option<f64>| 100.0 * of.unwrap_or(f64::NAN);
         let train = accuracy(fold.train.and_then(|train| train.accuracy));
-        println!("{:>8} {train:>8.1} % {:>8.1} % {:>10.4}", fold.fold + 1, accuracy(fold.test.accuracy), fold.test.loss);
+        println!(
+            "{:>8} {train:>8.1} % {:>8.1} % {:>10.4}",
+            fold.fold + 1,
+            accuracy(fold.test.accuracy),
+            fold.test.loss
+        );
     }
     let accuracy = result.test_accuracy().expect("the targets are classes");
     println!("\ntest accuracy: mean {:.4}, standard deviation {:.4}", accuracy.mean, accuracy.std);

@@ -48,7 +48,10 @@ fn main() -> Result<()> {
         .with(Dense::new(32, 1));
     let run = |name: &str, net: &Sequential, epochs: usize, test: &Dataset| -> Result<(f64, f64)> {
         let mut model = net.build::<f32>(0)?;
-        model.compile(Loss::MeanSquaredError, AdamW { learning_rate: 3e-3, weight_decay: 0.01, ..AdamW::default() })?;
+        model.compile(
+            Loss::MeanSquaredError,
+            AdamW { learning_rate: 3e-3, weight_decay: 0.01, ..AdamW::default() },
+        )?;
         model.fit(&train, Fit::new().epochs(epochs).batch_size(32))?;
         let (r2, error) = scores(&target.inverse(&model.predict(test)?)?, &actual);
         println!("{name:>8}: R2 {r2:.3}, mean absolute error {error:.2} mpg");

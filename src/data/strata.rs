@@ -71,7 +71,7 @@ fn apportion(counts: &[usize], sizes: &[usize]) -> Vec<usize> {
         .map(|(part, size)| size - table.iter().skip(part).step_by(parts).sum::<usize>())
         .collect();
     // Cells that can be rounded up; the largest remainder first.
-    let mut cells: Vec<usize> = (0..exact.len()).filter(|&cell| exact[cell] % n > 0).collect();
+    let mut cells: Vec<usize> = (0..exact.len()).filter(|&cell| !exact[cell].is_multiple_of(n)).collect();
     cells.sort_by_key(|&cell| std::cmp::Reverse(exact[cell] % n));
     let mut up = vec![false; exact.len()];
     for cell in cells {
@@ -82,9 +82,9 @@ fn apportion(counts: &[usize], sizes: &[usize]) -> Vec<usize> {
             left_of_part[part] -= 1;
         }
     }
-    for class in 0..counts.len() {
-        for _ in 0..left_of_class[class] {
-            let free = |cell: usize, up: &[bool]| !up[cell] && exact[cell] % n > 0;
+    for (class, &left) in left_of_class.iter().enumerate() {
+        for _ in 0..left {
+            let free = |cell: usize, up: &[bool]| !up[cell] && !exact[cell].is_multiple_of(n);
             let end = make_place(class, counts.len(), parts, &mut up, &left_of_part, free);
             left_of_part[end] -= 1;
         }
@@ -128,10 +128,10 @@ fn make_place(
                 }
                 return part;
             }
-            for next in 0..classes {
+            for (next, reached) in to_class.iter_mut().enumerate() {
                 let cell = next * parts + part;
-                if next != class && to_class[next].is_none() && up[cell] {
-                    to_class[next] = Some(cell);
+                if next != class && reached.is_none() && up[cell] {
+                    *reached = Some(cell);
                     queue.push_back(next);
                 }
             }

@@ -67,8 +67,8 @@ fn weights_are_frequencies() {
         first[a] += 1;
         pairs += usize::from((a, b) == (3, 1));
     }
-    for (sample, p) in [(0, 0.1), (1, 0.2), (3, 0.7)] {
-        let deviation = (10_000.0 * p * (1.0 - p) as f64).sqrt();
+    for (sample, p) in [(0, 0.1_f64), (1, 0.2), (3, 0.7)] {
+        let deviation = (10_000.0 * p * (1.0 - p)).sqrt();
         assert!((first[sample] as f64 - 10_000.0 * p).abs() <= 5.0 * deviation, "{first:?}");
     }
     let p: f64 = 0.7 * 2.0 / 3.0;

@@ -46,7 +46,7 @@ fn standardized_features_have_mean_0_and_variance_1() {
                 let of = |rows: &[f64]| rows.iter().skip(column).step_by(7).copied().collect::<Vec<_>>();
                 let (x, y) = (of(&before), of(&after));
                 let mean = x.iter().sum::<f64>() / n;
-                let deviation = (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+                let deviation = (x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n).sqrt();
                 assert!((fitted.mean()[column] - mean).abs() <= 1e-13 * mean.abs().max(1.0), "{len}");
                 assert!((fitted.scale()[column] - deviation).abs() <= 1e-9 * deviation, "{len}");
                 for (x, y) in x.iter().zip(&y) {
