@@ -34,7 +34,11 @@ fn an_epochs_order_is_a_function_of_the_sampler_and_the_epoch() {
             assert_eq!(batches.get(1), batches.iter().nth(1));
         }
         for epoch in 0..4 {
-            assert_eq!(order(sampler, epoch) == order(sampler, epoch + 1), i == 0, "each epoch its own order");
+            assert_eq!(
+                order(sampler, epoch) == order(sampler, epoch + 1),
+                i == 0,
+                "each epoch its own order"
+            );
         }
     }
     // The random sampler is the shuffle that there was.
