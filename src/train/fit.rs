@@ -4,7 +4,9 @@ use super::callback::Callback;
 use super::checkpoint::{Checkpoint, Checkpoints, Fingerprint};
 use super::history::History;
 use super::run::{Loop, Place};
-use crate::data::Batches;
+use super::evaluate::Observer;
+use super::metrics::Metric;
+use crate::data::{Batches, Sampler};
 use crate::engine::BatchSource;
 use crate::error::{Error, Result};
 use crate::kernel::Element;
@@ -23,6 +25,8 @@ pub struct Fit<'a, T: Element> {
     pub(super) seed: u64,
     pub(super) validation: Option<&'a dyn BatchSource<T>>,
     pub(super) schedule: Option<Box<dyn Schedule + 'a>>,
+    pub(super) sampler: Option<&'a dyn Sampler>,
+    pub(super) metrics: Vec<&'a mut dyn Metric<T>>,
     pub(super) callbacks: Vec<&'a mut dyn Callback<T>>,
     pub(super) checkpoints: Option<&'a mut Checkpoints>,
     pub(super) resume: Option<Checkpoint>,
@@ -38,6 +42,8 @@ impl<T: Element> Default for Fit<'_, T> {
             seed: 0,
             validation: None,
             schedule: None,
+            sampler: None,
+            metrics: Vec::new(),
             callbacks: Vec::new(),
             checkpoints: None,
             resume: None,
@@ -81,6 +87,48 @@ impl<'a, T: Element> Fit<'a, T> {
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// Goes through the samples that `sampler` draws, in its order, whatever [`shuffle`](Self::shuffle) and [`seed`](Self::seed) say: for
+    /// classes of which there are few samples, for a part of the samples.
+    ///
+    /// ```
+    /// use gemmule::data::{WeightedRandomSampler, class_weights, sample_weights};
+    /// use gemmule::train::Fit;
+    /// let labels = [0, 0, 0, 1];
+    /// // Both classes are drawn equally often.
+    /// let weights = sample_weights(&labels, &class_weights(&labels, 2)?)?;
+    /// let sampler = WeightedRandomSampler::new(&weights, 4, true, 42)?;
+    /// let options: Fit<'_, f32> = Fit::new().sampler(&sampler);
+    /// # Ok::<(), gemmule::Error>(())
+    /// ```
+    #[must_use]
+    pub fn sampler(self, sampler: &'a dyn Sampler) -> Self {
+        Self { sampler: Some(sampler), ..self }
+    }
+
+    /// One more metric, over the training samples of each epoch (each before its update, with dropout, as the loss is) and over the
+    /// validation samples after it: [`EpochLog::metrics`](super::EpochLog::metrics) has it as its name and as `validation_` and its name.
+    ///
+    /// ```
+    /// use gemmule::data::Dataset;
+    /// use gemmule::nn::{Dense, Loss, Sequential};
+    /// use gemmule::optim::Sgd;
+    /// use gemmule::train::Fit;
+    /// use gemmule::train::metrics::{Average, ClassMetric};
+    /// let data = Dataset::from_bytes(&[4, 1], vec![0, 9, 1, 8])?.with_classes(vec![0, 1, 0, 1], 2)?;
+    /// let mut model = Sequential::new().with(Dense::new(1, 2)).build::<f32>(0)?;
+    /// model.compile(Loss::CrossEntropy, Sgd::default())?;
+    /// let mut f1 = ClassMetric::f1(Average::Macro);
+    /// let history = model.fit(&data, Fit::new().validation(&data).metric(&mut f1))?;
+    /// assert!(history.epochs[0].value("f1_macro").is_some());
+    /// assert!(history.epochs[0].value("validation_f1_macro").is_some());
+    /// # Ok::<(), gemmule::Error>(())
+    /// ```
+    #[must_use]
+    pub fn metric(mut self, metric: &'a mut dyn Metric<T>) -> Self {
+        self.metrics.push(metric);
+        self
     }
 
     /// Samples to evaluate after each epoch.
@@ -161,14 +209,19 @@ impl<T: Element> Model<T> {
             return Err(Error::argument("fit", "accumulate", "at least 1 batch", 0));
         }
         let samples = if options.batch_size == 0 { 0 } else { options.step_samples() };
-        let batches = Batches::new(data.len(), samples, None)?;
+        let batches = match options.sampler {
+            None => Batches::new(data.len(), samples, None)?,
+            Some(sampler) => Batches::from_sampler(sampler, data.len(), samples, 1)?,
+        };
         let batch = options.batch_size.min(data.len());
         let width = self.training_width(data, batch)?;
         let resume = options.resume.take();
         let mut fingerprints = Vec::new();
         if resume.is_some() || options.checkpoints.is_some() {
-            fingerprints.push(Fingerprint::new(self, data));
-            fingerprints.extend(options.validation.map(|source| Fingerprint::new(self, source)));
+            fingerprints.push(("training samples", Fingerprint::new(self, data)));
+            let validation = options.validation.map(|source| Fingerprint::new(self, source));
+            fingerprints.extend(validation.map(|print| ("validation samples", print)));
+            fingerprints.extend(options.sampler.map(|_| ("order of the sampler", Fingerprint::of_order(&batches))));
         }
         // Nobody else writes to the folder until this is dropped.
         let _lock = match options.checkpoints.as_deref_mut() {
@@ -181,7 +234,8 @@ impl<T: Element> Model<T> {
         };
         let base_rate = options.schedule.is_some().then_some(place.base_rate);
         let result = parallel::with_team(width, |team| {
-            Loop { model: &mut *self, team, data, batches, options, place, fingerprints }.run()
+            let observer = Observer::default();
+            Loop { model: &mut *self, team, data, batches, options, place, fingerprints, observer }.run()
         });
         if let Some(base_rate) = base_rate {
             self.set_learning_rate(base_rate)?;

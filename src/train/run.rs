@@ -10,7 +10,8 @@
 
 use super::callback::{Callback, Control, Event, Run};
 use super::checkpoint::{Fingerprint, Moment, snapshot};
-use super::evaluate::evaluate_in;
+use super::evaluate::{Observer, evaluate_in};
+use super::metrics::Metric;
 use super::fit::Fit;
 use super::history::{EpochLog, History};
 use crate::data::Batches;
@@ -55,7 +56,8 @@ pub(super) struct Loop<'r, 'a, T: Element> {
     pub options: Fit<'a, T>,
     pub place: Place,
     /// Of the data sets, if there are to be checkpoints.
-    pub fingerprints: Vec<Fingerprint>,
+    pub fingerprints: Vec<(&'static str, Fingerprint)>,
+    pub observer: Observer<T>,
 }
 
 /// Why steps end before the epoch does.
@@ -122,8 +124,14 @@ impl<T: Element> Loop<'_, '_, T> {
         let Place { epoch, step: taken, .. } = self.place;
         let context = self.model.context();
         let classes = matches!(self.data.target_kind(), Some(TargetKind::Classes(_)));
-        self.batches.restart(self.options.shuffle.then_some((self.options.seed, epoch as u64)));
+        match self.options.sampler {
+            None => self.batches.restart(self.options.shuffle.then_some((self.options.seed, epoch as u64))),
+            Some(sampler) => self.batches.resample(sampler, self.data.len(), epoch as u64)?,
+        }
         self.data.begin_epoch(epoch as u64);
+        if taken == 0 {
+            self.options.metrics.iter_mut().for_each(|metric| metric.reset());
+        }
         let seconds = self.place.seconds;
         let start = Instant::now();
         for index in taken..self.batches.len() {
@@ -134,7 +142,9 @@ impl<T: Element> Loop<'_, '_, T> {
             }
             let samples = batch.len();
             let size = self.options.batch_size;
-            let score = rates.and_then(|()| step(self.model, self.team, self.data, batch, size, classes));
+            let counts = (&mut self.observer, self.options.metrics.as_mut_slice());
+            let score =
+                rates.and_then(|()| step(self.model, self.team, self.data, batch, size, classes, counts));
             let score = match score {
                 Ok(score) => score,
                 Err(error) => {
@@ -161,13 +171,19 @@ impl<T: Element> Loop<'_, '_, T> {
     /// The figures of the epoch, with the validation's; `None` if that failed and a callback stopped the run.
     fn log(&mut self) -> Result<Option<EpochLog>> {
         let epoch = self.place.epoch;
+        let mut metrics = Vec::new();
+        self.options.metrics.iter().for_each(|metric| metrics.push((metric.name(), metric.value())));
         let mut validation = None;
         if let Some(source) = self.options.validation {
             self.tell(&Event::ValidationBegin { epoch })?;
-            let result = evaluate_in(self.model, self.team, source, &mut []);
+            let result = evaluate_in(self.model, self.team, source, &mut self.options.metrics);
             self.tell(&Event::ValidationEnd { epoch })?;
             match result {
-                Ok(found) => validation = Some(found),
+                Ok(found) => {
+                    validation = Some(found);
+                    let named = |metric: &&mut dyn Metric<T>| (format!("validation_{}", metric.name()), metric.value());
+                    metrics.extend(self.options.metrics.iter().map(named));
+                }
                 Err(error) => {
                     return if self.tell(&Event::Failed(&error))? { Ok(None) } else { Err(error) };
                 }
@@ -181,7 +197,7 @@ impl<T: Element> Loop<'_, '_, T> {
             accuracy: classes.then(|| correct as f64 / samples as f64),
             validation_loss: validation.map(|v| v.loss),
             validation_accuracy: validation.and_then(|v| v.accuracy),
-            metrics: Vec::new(),
+            metrics,
             learning_rate: self.model.learning_rate().unwrap_or(f64::NAN),
             samples,
             seconds,
@@ -234,15 +250,22 @@ fn step<T: Element>(
     indices: &[usize],
     batch: usize,
     classes: bool,
+    (observer, metrics): (&mut Observer<T>, &mut [&mut dyn Metric<T>]),
 ) -> Result<Score<T>> {
+    let mut observe = |model: &Model<T>, indices: &[usize]| {
+        if metrics.is_empty() { Ok(()) } else { observer.observe(model, data, indices, metrics) }
+    };
     if indices.len() <= batch {
-        return model.step_in(team, data, indices, classes);
+        let score = model.step_in(team, data, indices, classes)?;
+        observe(model, indices)?;
+        return Ok(score);
     }
     model.drop_accumulated();
     let mut total = Score { loss: T::zero(), correct: 0, weight: 0.0 };
     for part in indices.chunks(batch) {
         let weight = model.share_of(data, part, indices)?;
         let score = model.accumulate_in(team, data, part, weight, classes)?;
+        observe(model, part)?;
         total.loss += T::from_f64(weight) * score.loss;
         total.correct += score.correct;
         total.weight += score.weight;

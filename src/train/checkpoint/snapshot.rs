@@ -55,8 +55,17 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// That of the order in which samples are drawn.
+    pub(in crate::train) fn of_order(batches: &Batches) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        batches.iter().flatten().for_each(|&index| hasher.update(&(index as u64).to_le_bytes()));
+        Self(vec![u64::from(hasher.finalize())])
+    }
+}
+
 /// What a resumed run has to have in common with the one before.
-fn identity<T: Element>(batches: &Batches, options: &Fit<'_, T>) -> [(&'static str, u64); 7] {
+fn identity<T: Element>(batches: &Batches, options: &Fit<'_, T>) -> [(&'static str, u64); 8] {
     [
         ("seed", options.seed),
         ("shuffle", u64::from(options.shuffle)),
@@ -64,6 +73,7 @@ fn identity<T: Element>(batches: &Batches, options: &Fit<'_, T>) -> [(&'static s
         ("accumulate", options.accumulate as u64),
         ("steps of an epoch", batches.len() as u64),
         ("callbacks", options.callbacks.len() as u64),
+        ("metrics", options.metrics.len() as u64),
         ("schedules", u64::from(options.schedule.is_some())),
     ]
 }
@@ -74,7 +84,7 @@ pub(in crate::train) fn snapshot<T: Element>(
     batches: &Batches,
     options: &Fit<'_, T>,
     place: &Place,
-    data: &[Fingerprint],
+    data: &[(&str, Fingerprint)],
 ) -> Result<State> {
     let mut state = State::new();
     state.set_text("version", env!("CARGO_PKG_VERSION"));
@@ -82,12 +92,15 @@ pub(in crate::train) fn snapshot<T: Element>(
     for (name, value) in identity(batches, options) {
         state.set_integer(format!("fit/{name}"), value);
     }
-    for (which, print) in data.iter().enumerate() {
+    for (which, print) in data {
         state.set_integers(format!("data/{which}"), print.0.clone());
     }
     state.set_part("place", place.state());
     if let Some(schedule) = &options.schedule {
         state.set_part("schedule", schedule.save());
+    }
+    for (index, metric) in options.metrics.iter().enumerate() {
+        state.set_part(&format!("metric/{index}"), metric.save());
     }
     for (index, callback) in options.callbacks.iter().enumerate() {
         state.set_part(&format!("callback/{index}"), callback.save());
@@ -102,7 +115,7 @@ impl Checkpoint {
         model: &mut Model<T>,
         batches: &Batches,
         options: &mut Fit<'_, T>,
-        data: &[Fingerprint],
+        data: &[(&str, Fingerprint)],
     ) -> Result<Place> {
         let version = self.state.text("version")?;
         if version != env!("CARGO_PKG_VERSION") {
@@ -118,19 +131,24 @@ impl Checkpoint {
         if saved != data.len() {
             return Err(Error::data("resume", "data sets", data.len(), saved));
         }
-        for (which, print) in data.iter().enumerate() {
+        for (which, print) in data {
             let got = self.state.integers(&format!("data/{which}"))?;
             if got != print.0 {
-                let what = ["the training samples", "the validation samples"][which.min(1)];
-                let expected =
-                    format!("{:?} (samples, features, kind and width of targets, checksum)", print.0);
-                return Err(Error::data("resume", what, expected, format!("{got:?}")));
+                let what = "samples, features, kind and width of targets, checksum, of samples; a checksum of an order";
+                let expected = format!("{:?} ({what})", print.0);
+                return Err(Error::data("resume", format!("the {which}"), expected, format!("{got:?}")));
             }
         }
         let place = Place::from_state(&self.state.part("place"))?;
         place.check(batches)?;
         if let Some(schedule) = &mut options.schedule {
             schedule.load(&self.state.part("schedule"))?;
+        }
+        for (index, metric) in options.metrics.iter_mut().enumerate() {
+            // Of an epoch that has begun.
+            if place.step > 0 {
+                metric.load(&self.state.part(&format!("metric/{index}")))?;
+            }
         }
         for (index, callback) in options.callbacks.iter_mut().enumerate() {
             callback.load(&self.state.part(&format!("callback/{index}")))?;
