@@ -140,6 +140,10 @@ fn training_is_the_same_on_any_number_of_threads() {
     assert_eq!(pool.install(|| train(context, &data)), expected, "in a pool");
 }
 
+fn options<'a>() -> Fit<'a, f32> {
+    Fit::new().epochs(3).batch_size(16).seed(4)
+}
+
 /// Resumed after every step, with and without a prefetch: the same samples, the same weights.
 #[test]
 fn a_resumed_run_sees_the_same_samples() {
@@ -155,7 +159,6 @@ fn a_resumed_run_sees_the_same_samples() {
         model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
         model
     };
-    let options = || Fit::new().epochs(3).batch_size(16).seed(4);
     let weights = |model: &gemmule::nn::Model<f32>| all_bits(model.parameter("0.weight").unwrap().as_slice());
     let mut checkpoints = Checkpoints::new(&folder).every_steps(1).keep(100);
     let mut whole = model(1);
