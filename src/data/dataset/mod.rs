@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use targets::Targets;
 
-/// Samples of one shape, with or without targets: a [`BatchSource`] of `f32` and `f64` alike.
+/// Samples of one shape, with or without targets: a [`BatchSource`](crate::BatchSource) of `f32` and `f64` alike.
 ///
 /// Features that come as bytes stay bytes; while a batch is gathered, each becomes `byte * scale + offset`
 /// (1/255 and 0, unless [`with_scale`](Self::with_scale) says otherwise). Features that come as floats are kept
