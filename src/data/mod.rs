@@ -36,15 +36,20 @@
 mod augment;
 mod batches;
 mod classes;
+#[cfg(feature = "csv")]
+mod csv;
 mod dataset;
 mod folds;
 mod idx;
 #[cfg(feature = "image")]
 mod images;
+mod imbalance;
 mod npy;
 #[cfg(feature = "npz")]
 mod npz;
+mod prefetch;
 mod safetensors;
+mod sampler;
 mod split;
 mod strata;
 mod transform;
@@ -59,13 +64,24 @@ pub use folds::{
     Fold, Folds, GroupKFold, GroupShuffleSplit, KFold, RepeatedKFold, RepeatedStratifiedKFold, ShuffleSplit,
     Splitter, StratifiedKFold, StratifiedShuffleSplit, TimeSeriesSplit,
 };
+pub use idx::{
+    DEFAULT_DECOMPRESSED_LIMIT, IdxArray, load_idx, load_idx_dir, read_idx, read_idx_from,
+    read_idx_with_limit,
+};
 #[cfg(feature = "image")]
 pub use images::{ImageFolder, Images};
+pub use imbalance::{class_weights, random_oversample, random_undersample, sample_weights};
 pub use npy::{NpyArray, NpyData, NpyView, load_npy, read_npy, read_npy_from, write_npy, write_npy_to};
 #[cfg(feature = "npz")]
 pub use npz::{Npz, load_npz, read_npz, write_npz, write_npz_compressed, write_npz_to};
+pub use prefetch::Prefetch;
 pub use safetensors::{load_safetensors, read_safetensors, read_safetensors_from};
-pub use split::{random_split, split_indices, train_test_split};
+pub use sampler::{RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler};
+pub use split::{
+    group_split, group_split_indices, ordered_train_test_split, random_split, split_indices,
+    stratified_split, stratified_split_indices, stratified_train_test_split, train_test_split,
+};
+pub use transform::{MinMax, OneHot, Parts, Standardize, Transform, Transforms, Unknown};
 
 use crate::error::{Error, Result};
 

@@ -229,9 +229,7 @@ impl<T: Element> Run<'_, T> {
                     }
                     Ok(())
                 }
-                Operation::Product(ref product) if product.zeros => {
-                    self.rows_with_zeros(product, rows)
-                }
+                Operation::Product(ref product) if product.zeros => self.rows_with_zeros(product, rows),
                 Operation::Product(ref product) => {
                     let plan = &product.plans[usize::from(rows.count < rows.most && product.plans.len() > 1)];
                     for task in 0..plan.tasks() {

@@ -44,6 +44,12 @@ pub trait BatchSource<T: Element>: Sync {
         let _ = (context, indices);
     }
 
+    /// An epoch of a run begins, counted from 1: for a source whose samples change from epoch to epoch. Called before the
+    /// first batch of the epoch is asked for, and again where a run is resumed. Does nothing unless it is written.
+    fn begin_epoch(&self, epoch: u64) {
+        let _ = epoch;
+    }
+
     /// Writes the classes of the samples `indices`. Called only where [`target_kind`](Self::target_kind) says so.
     ///
     /// # Panics

@@ -15,6 +15,7 @@ mod weighting;
 
 pub use crate::engine::{Builder, Fan, Fusion, Init, Loss, ParameterId, RowFunction, Value, WeightedMean};
 pub use crate::kernel::activation::Activation;
+pub use file::{LoadReport, MisShaped, ModelFile, SavedModel, Strict};
 pub use init::gain;
 pub use layer::{Dense, Dropout, Layer, Softmax};
 pub use log_softmax::LogSoftmax;

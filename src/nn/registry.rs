@@ -231,7 +231,8 @@ mod tests {
     use super::{Layers, init_of, init_spec};
     use crate::engine::{Fan, Init};
     use crate::nn::{
-        Activation, AlphaDropout, Dense, Dropout, GaussianDropout, GaussianNoise, Layer, LogSoftmax, Softmax, Spec,
+        Activation, AlphaDropout, Dense, Dropout, GaussianDropout, GaussianNoise, Layer, LogSoftmax, Softmax,
+        Spec,
     };
 
     #[test]

@@ -203,9 +203,27 @@ macro_rules! mask {
     };
 }
 mask!(
-    M32x16, vandq_u32, vorrq_u32, veorq_u32, vdupq_n_u32, std::convert::identity, vld1q_u32, [1, 2, 4, 8], vaddvq_u32
+    M32x16,
+    vandq_u32,
+    vorrq_u32,
+    veorq_u32,
+    vdupq_n_u32,
+    std::convert::identity,
+    vld1q_u32,
+    [1, 2, 4, 8],
+    vaddvq_u32
 );
-mask!(M64x8, vandq_u64, vorrq_u64, veorq_u64, vdupq_n_u64, vreinterpretq_u32_u64, vld1q_u64, [1, 2], vaddvq_u64);
+mask!(
+    M64x8,
+    vandq_u64,
+    vorrq_u64,
+    veorq_u64,
+    vdupq_n_u64,
+    vreinterpretq_u32_u64,
+    vld1q_u64,
+    [1, 2],
+    vaddvq_u64
+);
 
 /// The first `count` lanes (at most four) of one register from `source`, the others +0.
 ///

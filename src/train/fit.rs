@@ -2,10 +2,10 @@
 
 use super::callback::Callback;
 use super::checkpoint::{Checkpoint, Checkpoints, Fingerprint};
-use super::history::History;
-use super::run::{Loop, Place};
 use super::evaluate::Observer;
+use super::history::History;
 use super::metrics::Metric;
+use super::run::{Loop, Place};
 use crate::data::{Batches, Sampler};
 use crate::engine::BatchSource;
 use crate::error::{Error, Result};
@@ -221,7 +221,8 @@ impl<T: Element> Model<T> {
             fingerprints.push(("training samples", Fingerprint::new(self, data)));
             let validation = options.validation.map(|source| Fingerprint::new(self, source));
             fingerprints.extend(validation.map(|print| ("validation samples", print)));
-            fingerprints.extend(options.sampler.map(|_| ("order of the sampler", Fingerprint::of_order(&batches))));
+            fingerprints
+                .extend(options.sampler.map(|_| ("order of the sampler", Fingerprint::of_order(&batches))));
         }
         // Nobody else writes to the folder until this is dropped.
         let _lock = match options.checkpoints.as_deref_mut() {

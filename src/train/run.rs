@@ -11,9 +11,9 @@
 use super::callback::{Callback, Control, Event, Run};
 use super::checkpoint::{Fingerprint, Moment, snapshot};
 use super::evaluate::{Observer, evaluate_in};
-use super::metrics::Metric;
 use super::fit::Fit;
 use super::history::{EpochLog, History};
+use super::metrics::Metric;
 use crate::data::Batches;
 use crate::engine::{BatchSource, TargetKind};
 use crate::error::Result;
@@ -181,7 +181,9 @@ impl<T: Element> Loop<'_, '_, T> {
             match result {
                 Ok(found) => {
                     validation = Some(found);
-                    let named = |metric: &&mut dyn Metric<T>| (format!("validation_{}", metric.name()), metric.value());
+                    let named = |metric: &&mut dyn Metric<T>| {
+                        (format!("validation_{}", metric.name()), metric.value())
+                    };
                     metrics.extend(self.options.metrics.iter().map(named));
                 }
                 Err(error) => {

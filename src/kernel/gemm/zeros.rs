@@ -93,7 +93,8 @@ fn mark<T: Element, S: Simd>(s: S, x: &[T]) -> u64 {
     let zero = T::V::<S>::splat(s, T::zero());
     let mut marks = 0;
     for (i, part) in x.chunks(lanes).enumerate() {
-        let vector = if part.len() == lanes { T::V::<S>::load(s, part) } else { T::V::<S>::load_first(s, part) };
+        let vector =
+            if part.len() == lanes { T::V::<S>::load(s, part) } else { T::V::<S>::load_first(s, part) };
         marks |= u64::from(vector.equal(zero).not().bits()) << (i * lanes);
     }
     // Lanes past the end are +0: no marks.
@@ -126,7 +127,15 @@ impl<T: Element> Kernel for RowsTimes<'_, T> {
                         *word = mark(s, x);
                     }
                 }
-                let chunk = Chunk { s, x, inputs, w: &w[first * outputs..end * outputs], outputs, first, marks: &marks };
+                let chunk = Chunk {
+                    s,
+                    x,
+                    inputs,
+                    w: &w[first * outputs..end * outputs],
+                    outputs,
+                    first,
+                    marks: &marks,
+                };
                 let mut column = 0;
                 while column + group <= outputs {
                     chunk.columns::<VECTORS>(column, group, y);
@@ -295,8 +304,8 @@ fn transpose(words: &mut [u64; WORD]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::gemm::{Epilogue, gemm, gemm_with};
     use crate::kernel::gemm::view::{MatMut, MatRef};
+    use crate::kernel::gemm::{Epilogue, gemm, gemm_with};
     use crate::rng::Rng;
     use crate::simd::Isa;
 
@@ -328,7 +337,15 @@ mod tests {
     /// The bits of the dense product, for every instruction set.
     fn as_dense<T: Element>() {
         let mut rng = Rng::new(2);
-        let shapes = [(1, 1, 1), (32, 784, 64), (33, 70, 10), (7, 513, 100), (70, 65, 65), (600, 130, 16), (5, 1100, 3)];
+        let shapes = [
+            (1, 1, 1),
+            (32, 784, 64),
+            (33, 70, 10),
+            (7, 513, 100),
+            (70, 65, 65),
+            (600, 130, 16),
+            (5, 1100, 3),
+        ];
         for isa in Isa::available() {
             let context = Context::new(isa).unwrap();
             for (batch, inputs, outputs) in shapes {
@@ -340,7 +357,8 @@ mod tests {
                     let bits = |values: &[T]| values.iter().map(|value| value.bits()).collect::<Vec<_>>();
                     let a = MatRef::new(&x, 0, batch, inputs, inputs as isize, 1).unwrap();
                     let b = MatRef::new(&w, 0, inputs, outputs, outputs as isize, 1).unwrap();
-                    let (mut y, mut expected) = (vec![T::nan(); batch * outputs], vec![T::nan(); batch * outputs]);
+                    let (mut y, mut expected) =
+                        (vec![T::nan(); batch * outputs], vec![T::nan(); batch * outputs]);
                     let mut c = MatMut::new(&mut expected, 0, batch, outputs, outputs as isize, 1).unwrap();
                     let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
                     gemm_with(&context, T::one(), a, b, T::zero(), &mut c, &epilogue).unwrap();
@@ -354,15 +372,30 @@ mod tests {
                         let begin: Vec<T> = begin.into_iter().map(|value| value + T::zero()).collect();
                         let (mut dw, mut expected) = (begin.clone(), begin);
                         let beta = if adds { T::one() } else { T::zero() };
-                        let mut c = MatMut::new(&mut expected, 0, inputs, outputs, outputs as isize, 1).unwrap();
+                        let mut c =
+                            MatMut::new(&mut expected, 0, inputs, outputs, outputs as isize, 1).unwrap();
                         gemm(&context, T::one(), a.transposed(), d_view, beta, &mut c).unwrap();
                         for first in (0..inputs).step_by(WORD) {
                             let count = WORD.min(inputs - first);
                             let dw = &mut dw[first * outputs..][..count * outputs];
-                            let job = TransposedTimes { x: &x, inputs, first, count, d: &d, outputs, dw, adds, all };
+                            let job = TransposedTimes {
+                                x: &x,
+                                inputs,
+                                first,
+                                count,
+                                d: &d,
+                                outputs,
+                                dw,
+                                adds,
+                                all,
+                            };
                             job.run(&context);
                         }
-                        assert_eq!(bits(&dw), bits(&expected), "{isa} {inputs} x {outputs} over {batch}, {adds}");
+                        assert_eq!(
+                            bits(&dw),
+                            bits(&expected),
+                            "{isa} {inputs} x {outputs} over {batch}, {adds}"
+                        );
                     }
                 }
             }
