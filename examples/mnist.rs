@@ -3,14 +3,15 @@
 //! `cargo run --release --example mnist`
 //!
 //! 784-64-64-10 with ReLU, softmax cross-entropy, Adam 1e-3, batches of 32, 5 epochs, unless told otherwise:
-//! `cargo run --release --example mnist -- --help`.
+//! `cargo run --release --example mnist -- --help`. With `--features full` it shows a bar, and `--plot` draws.
 
 use clap::{Parser, ValueEnum};
-use gemmule::data::{Dataset, load_idx_dir};
-use gemmule::nn::{Activation, Dense, Init, Loss, Model, Sequential};
+use gemmule::data::{Augment, Dataset, ImageShape, load_idx_dir};
+use gemmule::nn::{Activation, Dense, Dropout, Init, Loss, Model, Sequential};
+use gemmule::optim::schedule::{CosineAnnealingLr, ExponentialLr, OneCycleLr, Schedule, StepLr, Warmup};
 use gemmule::optim::{Adam, Optimizer, Sgd};
-use gemmule::train::{ConfusionMatrix, Control, Event, Fit, Progress};
-use gemmule::{Context, Parallelism};
+use gemmule::train::{Checkpoints, ConfusionMatrix, Control, Event, Fit, History, TensorBoard};
+use gemmule::{BatchSource, Context, Parallelism};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +33,15 @@ struct Options {
     /// Learning rate: 1e-3 for adam, 0.1 for sgd, 0.05 for momentum, unless given.
     #[arg(long)]
     lr: Option<f64>,
+    /// How the learning rate changes, step by step.
+    #[arg(long, value_enum, default_value = "constant")]
+    schedule: Rates,
+    /// The share of the hidden layers' outputs that is dropped in training.
+    #[arg(long, default_value_t = 0.0)]
+    dropout: f64,
+    /// Shifts, turns and scales the training images at random, other in every epoch.
+    #[arg(long)]
+    augment: bool,
     /// Samples of a batch.
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -44,6 +54,18 @@ struct Options {
     /// The most threads; as many as there are cores unless given.
     #[arg(long)]
     threads: Option<usize>,
+    /// Folder for checkpoints, one after each epoch.
+    #[arg(long)]
+    checkpoint: Option<PathBuf>,
+    /// Go on from the latest checkpoint, if there is one.
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
+    /// Folder for TensorBoard's event files.
+    #[arg(long)]
+    tensorboard: Option<PathBuf>,
+    /// SVG file for the curves of loss and accuracy (with the feature `plot`).
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// Print only the last line.
     #[arg(long)]
     quiet: bool,
@@ -86,6 +108,44 @@ impl Rule {
     }
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Rates {
+    Constant,
+    /// Half a cosine down to 0, after a linear warm-up of one epoch.
+    Cosine,
+    /// Up to ten times the rate and down again, with the momentum the other way round.
+    OneCycle,
+    /// A tenth after each third of the epochs.
+    Step,
+    /// 5 % less each epoch.
+    Exponential,
+}
+
+impl Rates {
+    fn schedule(self, rate: f64, epochs: u64, steps: u64) -> Option<Box<dyn Schedule>> {
+        Some(match self {
+            Self::Constant => return None,
+            Self::Cosine => {
+                let rest = (epochs.saturating_sub(1) * steps).max(1);
+                Box::new(Warmup::new(steps, CosineAnnealingLr::new(rest)))
+            }
+            Self::OneCycle => Box::new(OneCycleLr::new(10.0 * rate, epochs * steps)),
+            Self::Step => Box::new(StepLr::new((epochs / 3).max(1)).by_epoch()),
+            Self::Exponential => Box::new(ExponentialLr::new(0.95).by_epoch()),
+        })
+    }
+}
+
+#[cfg(feature = "plot")]
+fn plot(history: &History, path: &std::path::Path) -> gemmule::Result<()> {
+    gemmule::train::Plot::history(history)?.save(path)
+}
+
+#[cfg(not(feature = "plot"))]
+fn plot(_: &History, _: &std::path::Path) -> gemmule::Result<()> {
+    Err(gemmule::Error::State { operation: "--plot", what: "built without the feature `plot`: add --features full" })
+}
+
 fn classes(data: &Dataset) -> usize {
     data.class_counts().map_or(0, |counts| counts.len())
 }
@@ -98,6 +158,9 @@ fn build(options: &Options, context: Context, train: &Dataset) -> gemmule::Resul
     for &width in &options.hidden.0 {
         let dense = Dense::new(inputs, width).weight_init(init).bias_init(Init::Zeros);
         net = net.with(dense).with(options.activation);
+        if options.dropout > 0.0 {
+            net = net.with(Dropout::new(options.dropout));
+        }
         inputs = width;
     }
     let last = Dense::new(inputs, classes(train)).weight_init(Init::Zeros).bias_init(Init::Zeros);
@@ -111,7 +174,18 @@ fn run(options: &Options) -> gemmule::Result<()> {
     let context = Context::detect()?.with_parallelism(parallelism);
     let (train, test) = load_idx_dir(&options.data)?;
     let mut model = build(options, context, &train)?;
-    let mut progress = Progress::new().lines(|line| println!("{line}"));
+    #[cfg(feature = "progress")]
+    let mut progress = gemmule::train::Progress::new().lines(|line| println!("{line}"));
+    #[cfg(not(feature = "progress"))]
+    let mut progress = |event: &Event<'_>| {
+        if let Event::EpochEnd(log) = event {
+            let figures: Vec<String> =
+                log.values().iter().map(|(name, value)| format!("{} {value:.4}", name.replace('_', " "))).collect();
+            let speed = log.samples_per_second();
+            println!("epoch {}: {}, {speed:.0} samples/s", log.epoch, figures.join(", "));
+        }
+        Control::Continue
+    };
     let mut threads = 1;
     let mut watch = |event: &Event<'_>| {
         if let Event::TrainBegin { threads: used, .. } = event {
@@ -119,12 +193,45 @@ fn run(options: &Options) -> gemmule::Result<()> {
         }
         Control::Continue
     };
+    let augmented;
+    let source: &dyn BatchSource<f32> = if options.augment {
+        let (height, width) = match *train.feature_shape() {
+            [height, width] => (height, width),
+            _ => (1, train.features()),
+        };
+        augmented = Augment::new(&train, options.seed)
+            .images(ImageShape::chw(1, height, width))?
+            .rotation(10.0)?
+            .scale(0.1)?
+            .shift(0.08, 0.08)?;
+        &augmented
+    } else {
+        &train
+    };
+    let mut checkpoints = options.checkpoint.as_ref().map(Checkpoints::new);
+    let last = match &checkpoints {
+        Some(checkpoints) if options.resume => checkpoints.latest()?,
+        _ => None,
+    };
+    let mut board = options.tensorboard.as_ref().map(TensorBoard::new);
     let mut fit = Fit::new()
         .epochs(options.epochs)
         .batch_size(options.batch)
         .seed(options.seed)
         .validation(&test)
-        .callback(&mut watch);
+        .callback(&mut watch)
+        .resume(last);
+    let steps = train.len().div_ceil(options.batch.max(1)) as u64;
+    let rate = model.learning_rate().unwrap_or_default();
+    if let Some(schedule) = options.schedule.schedule(rate, options.epochs as u64, steps) {
+        fit = fit.schedule(schedule);
+    }
+    if let Some(checkpoints) = &mut checkpoints {
+        fit = fit.checkpoints(checkpoints);
+    }
+    if let Some(board) = &mut board {
+        fit = fit.callback(board);
+    }
     if !options.quiet {
         println!(
             "{} training and {} test samples, {} parameters",
@@ -134,7 +241,10 @@ fn run(options: &Options) -> gemmule::Result<()> {
         );
         fit = fit.callback(&mut progress);
     }
-    model.fit(&train, fit)?;
+    let history = model.fit(source, fit)?;
+    if let Some(path) = &options.plot {
+        plot(&history, path)?;
+    }
 
     let predicted = model.predict_classes(&test)?;
     let actual: Vec<u32> = (0..test.len()).filter_map(|sample| test.class(sample)).collect();

@@ -182,6 +182,10 @@ macro_rules! float {
             fn any(self) -> bool {
                 self.0 != [false; $lanes]
             }
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                self.0.iter().enumerate().map(|(lane, &on)| u32::from(on) << lane).sum()
+            }
         }
 
         impl Vector<$elem, Portable> for $vector {
