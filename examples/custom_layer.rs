@@ -57,11 +57,7 @@ impl Layer for Scale {
 }
 
 fn net() -> Sequential {
-    Sequential::new()
-        .with(Dense::new(2, 16))
-        .with(Activation::Tanh)
-        .with(Scale)
-        .with(Dense::new(16, 2))
+    Sequential::new().with(Dense::new(2, 16)).with(Activation::Tanh).with(Scale).with(Dense::new(16, 2))
 }
 
 /// Points of the plane: class 1 inside the unit circle.

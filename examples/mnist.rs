@@ -143,7 +143,10 @@ fn plot(history: &History, path: &std::path::Path) -> gemmule::Result<()> {
 
 #[cfg(not(feature = "plot"))]
 fn plot(_: &History, _: &std::path::Path) -> gemmule::Result<()> {
-    Err(gemmule::Error::State { operation: "--plot", what: "built without the feature `plot`: add --features full" })
+    Err(gemmule::Error::State {
+        operation: "--plot",
+        what: "built without the feature `plot`: add --features full",
+    })
 }
 
 fn classes(data: &Dataset) -> usize {
@@ -179,8 +182,11 @@ fn run(options: &Options) -> gemmule::Result<()> {
     #[cfg(not(feature = "progress"))]
     let mut progress = |event: &Event<'_>| {
         if let Event::EpochEnd(log) = event {
-            let figures: Vec<String> =
-                log.values().iter().map(|(name, value)| format!("{} {value:.4}", name.replace('_', " "))).collect();
+            let figures: Vec<String> = log
+                .values()
+                .iter()
+                .map(|(name, value)| format!("{} {value:.4}", name.replace('_', " ")))
+                .collect();
             let speed = log.samples_per_second();
             println!("epoch {}: {}, {speed:.0} samples/s", log.epoch, figures.join(", "));
         }

@@ -340,9 +340,11 @@ fn fit_trains_on_what_was_gathered_ahead() {
         };
         model.fit(&source, Fit::new().batch_size(64).callback(&mut wait)).unwrap();
         let seen = watched.seen();
-        assert_eq!((seen.behind.len(), seen.direct.len()), (936, 64), "{parallelism:?}");
+        // Sixteen are looked at when the first plan is made: whether they have many zeros.
+        assert_eq!((seen.behind.len(), seen.direct.len()), (936, 16 + 64), "{parallelism:?}");
         let mut all = [seen.behind.as_slice(), &seen.direct].concat();
         all.sort_unstable();
+        all.dedup();
         assert!(all.into_iter().eq(0..1000));
     }
 }

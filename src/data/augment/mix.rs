@@ -102,6 +102,7 @@ mod tests {
     /// alpha = 1 is uniform, alpha = 1/2 the arcsine law, alpha = 2 has the distribution function 3 x^2 - 2 x^3.
     #[test]
     fn beta_has_its_distribution() {
+        #[allow(clippy::type_complexity, reason = "a table")]
         let laws: [(f64, fn(f64) -> f64); 3] = [
             (1.0, |x| x),
             (0.5, |x| 2.0 / std::f64::consts::PI * libm::asin(libm::sqrt(x))),

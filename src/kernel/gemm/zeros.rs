@@ -315,9 +315,9 @@ mod tests {
         let words: [u64; WORD] = std::array::from_fn(|_| rng.below(u64::MAX));
         let mut turned = words;
         transpose(&mut turned);
-        for i in 0..WORD {
-            for j in 0..WORD {
-                assert_eq!(turned[j] >> i & 1, words[i] >> j & 1);
+        for (i, word) in words.iter().enumerate() {
+            for (j, turned) in turned.iter().enumerate() {
+                assert_eq!(turned >> i & 1, word >> j & 1);
             }
         }
     }

@@ -87,7 +87,7 @@ impl Schedule for SequentialLr<'_> {
     fn save(&self) -> State {
         let mut state = State::new();
         for (index, (_, schedule)) in self.parts.iter().enumerate() {
-            state.set_part(&index.to_string(), &schedule.save());
+            state.set_part(&index.to_string(), schedule.save());
         }
         state
     }

@@ -228,8 +228,8 @@ impl<T: Element> Metric<T> for RegressionMetric {
             let mut part = State::new();
             part.set_integers("errors", column.errors.save());
             part.set_number("largest", column.largest);
-            part.set_part("differences", &column.differences.save());
-            part.set_part("targets", &column.targets.save());
+            part.set_part("differences", column.differences.save());
+            part.set_part("targets", column.targets.save());
             state.set_part(&index.to_string(), &part);
         }
         state
