@@ -14,6 +14,7 @@ pub(crate) const READER: &str = "(reader)";
 
 /// What is known of the number of bytes in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(feature = "gzip", feature = "npz")), allow(dead_code, reason = "nothing is decompressed"))]
 pub(crate) enum Size {
     /// As many as the system says.
     File(u64),

@@ -125,7 +125,7 @@ pub trait Schedule {
     /// Whether every option is in its range: called once, before the first step.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) names the option.
+    /// [`Error::Argument`] names the option.
     fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -149,7 +149,7 @@ pub trait Schedule {
     /// Takes over what [`save`](Self::save) kept, before a resumed run begins.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) if it is not what this schedule keeps: nothing is changed then.
+    /// [`Error::Data`] if it is not what this schedule keeps: nothing is changed then.
     fn load(&mut self, state: &State) -> Result<()> {
         let _ = state;
         Ok(())
