@@ -204,6 +204,16 @@ impl<T: Element> Model<T> {
         self.check_source("fit", data)?;
         options.validation.map_or(Ok(()), |source| self.check_source("fit: validation", source))?;
         options.check_schedule()?;
+        let mut names: Vec<String> = options.metrics.iter().map(|metric| metric.name()).collect();
+        names.sort();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::argument(
+                "fit",
+                "metric",
+                "a name of its own for each",
+                format!("{} twice", pair[0]),
+            ));
+        }
         // Refused here, before a thread is started: a batch of 0.
         if options.accumulate == 0 {
             return Err(Error::argument("fit", "accumulate", "at least 1 batch", 0));

@@ -47,7 +47,8 @@ impl EpochLog {
     pub fn values(&self) -> Vec<(&str, f64)> {
         let named = ["loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"];
         let first = named.into_iter().filter_map(|name| Some((name, self.value(name)?)));
-        first.chain(self.metrics.iter().map(|(name, value)| (name.as_str(), *value))).collect()
+        let others = self.metrics.iter().map(|(name, value)| (name.as_str(), *value));
+        first.chain(others.filter(|(name, _)| !named.contains(name))).collect()
     }
 }
 
