@@ -1,31 +1,13 @@
 //! After the first samples, augmentation allocates nothing, and neither does a prefetch.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
+use allocator::calls;
 use gemmule::data::{Augment, Dataset, ImageShape, PaddingMode, Prefetch, RandomErasing};
 use gemmule::{BatchSource, Context, Parallelism, TargetKind};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller's.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn gathering_allocates_nothing() {
@@ -58,16 +40,16 @@ fn gathering_allocates_nothing() {
         }
     };
     gather(&augment, 1);
-    let before = COUNT.load(Ordering::Relaxed);
+    let before = calls();
     (2..10).for_each(|epoch| gather(&augment, epoch));
-    assert_eq!(COUNT.load(Ordering::Relaxed) - before, 0, "allocations of augmentation");
+    assert_eq!(calls() - before, 0, "allocations of augmentation");
 
     // Batches in the background use the memory of those before.
     let ahead = Prefetch::new(Counted(augment, AtomicUsize::new(0)));
     let mut before = 0;
     for (i, batch) in indices.chunks(32).cycle().take(100).enumerate() {
         if i == 10 {
-            before = COUNT.load(Ordering::Relaxed);
+            before = calls();
         }
         ahead.ask_ahead(&context, batch);
         // A batch that is not begun would be taken from the thread.
@@ -78,7 +60,7 @@ fn gathering_allocates_nothing() {
         ahead.gather_values(&context, batch, &mut t);
         ahead.begin_epoch(i as u64);
     }
-    assert_eq!(COUNT.load(Ordering::Relaxed) - before, 0, "allocations of the prefetch");
+    assert_eq!(calls() - before, 0, "allocations of the prefetch");
 }
 
 /// Counts the batches whose targets were gathered in the background.

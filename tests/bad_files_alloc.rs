@@ -1,44 +1,12 @@
 //! Memory for what a file holds, not for what its header claims. Counts every allocation: a binary of its own.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
+use allocator::peak;
 use gemmule::data::read_idx;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The default `realloc` allocates, copies and frees: while it copies, both blocks count.
-struct Counting;
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), SeqCst) + layout.size();
-        PEAK.fetch_max(now, SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The most that was in use at once while `work` ran, beyond what was before.
-fn peak<R>(work: impl FnOnce() -> R) -> (usize, R) {
-    let before = NOW.load(SeqCst);
-    PEAK.store(before, SeqCst);
-    let result = work();
-    (PEAK.load(SeqCst) - before, result)
-}
 
 fn write(bytes: &[u8]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bad_files_alloc-{}", std::process::id()));

@@ -1,47 +1,25 @@
 //! What products allocate: nothing after the first of their size on one thread, and what entering rayon takes on
 //! several. Counts every allocation of the process: a binary of its own.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
 mod common;
 
+use allocator::{bytes, calls};
 use common::{cast, contexts, random};
 use gemmule::kernel::activation::Activation;
 use gemmule::{
     Context, Element, Epilogue, MatMut, MatRef, Parallelism, gemm, gemm_packed, gemm_with, pack_b,
     packed_b_len,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, SeqCst);
-        BYTES.fetch_add(layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Allocations and their bytes while `work` ran, on any thread.
 fn count(work: impl FnOnce()) -> (usize, usize) {
-    let before = (CALLS.load(SeqCst), BYTES.load(SeqCst));
+    let before = (calls(), bytes());
     work();
-    (CALLS.load(SeqCst) - before.0, BYTES.load(SeqCst) - before.1)
+    (calls() - before.0, bytes() - before.1)
 }
 
 /// Rows, columns or neither contiguous: strides of a matrix in a slice of `(rows + 1) * (cols + 1) * 2`.

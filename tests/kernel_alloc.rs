@@ -1,37 +1,17 @@
 //! Kernels allocate nothing. Counts every allocation of the process: a binary of its own.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
 mod common;
 #[path = "common/kernels.rs"]
 mod kernels;
 
+use allocator::calls;
 use common::contexts;
 use gemmule::{Element, Parallelism};
 use kernels::{Arrays, all};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn check<T: Element>(parallelism: Parallelism, rows: usize, width: usize, most: usize) {
     let fresh = Arrays::<T>::new(rows, width);
@@ -41,9 +21,9 @@ fn check<T: Element>(parallelism: Parallelism, rows: usize, width: usize, most: 
             let mut arrays = fresh.clone();
             // A pool is built, and sleeps or not.
             run(&context, &mut arrays).unwrap();
-            let before = CALLS.load(SeqCst);
+            let before = calls();
             run(&context, &mut arrays).unwrap();
-            let calls = CALLS.load(SeqCst) - before;
+            let calls = calls() - before;
             assert!(calls <= most, "{} {} {name}: {calls} allocations", context.isa(), T::NAME);
         }
     }

@@ -1,59 +1,21 @@
 //! Memory of saving and reading checkpoints: one copy of the state for a save, the bytes that are there and what they say for
 //! reading, nothing for what a header claims. Counts every allocation: a binary of its own.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
 #[path = "common/folder.rs"]
 mod folder;
 
+use allocator::{mark, most, peak};
 use folder::Folder;
 use gemmule::data::Dataset;
 use gemmule::nn::{Dense, Loss, Sequential};
 use gemmule::optim::Adam;
 use gemmule::train::{Checkpoint, Checkpoints, Control, Event, Fit};
 use gemmule::{Context, Parallelism, Result, Tensor};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The default `realloc` allocates, copies and frees: while it copies, both blocks count.
-struct Counting;
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), SeqCst) + layout.size();
-        PEAK.fetch_max(now, SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// From now on.
-fn mark() -> usize {
-    let before = NOW.load(SeqCst);
-    PEAK.store(before, SeqCst);
-    before
-}
-
-/// The most that was in use at once while `work` ran, beyond what was before.
-fn peak<R>(work: impl FnOnce() -> R) -> (usize, R) {
-    let before = mark();
-    let result = work();
-    (PEAK.load(SeqCst) - before, result)
-}
 
 const KIB: usize = 1 << 10;
 
@@ -78,7 +40,7 @@ fn memory_follows_the_state() -> Result<()> {
         match event {
             Event::StepEnd { .. } => before = mark(),
             Event::CheckpointSaved(_) if before > 0 => {
-                saves.push(PEAK.load(SeqCst) - before);
+                saves.push(most() - before);
                 before = 0;
             }
             _ => {}

@@ -1,38 +1,18 @@
 //! Steps under a schedule, an average of the weights and a time budget allocate nothing after the first ones. Counts every
 //! allocation of the process: a binary of its own.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
+use allocator::calls;
 use gemmule::data::Dataset;
 use gemmule::nn::{Activation, Dense, Loss, Sequential};
 use gemmule::optim::schedule::{CosineAnnealingLr, OneCycleLr, Schedule, SequentialLr, Warmup};
 use gemmule::optim::{Adam, Sgd};
 use gemmule::train::{Control, Event, ExponentialMovingAverage, Fit, StopOnNan, TimeBudget};
 use gemmule::{Context, Parallelism, Result, Tensor};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One test: two at once would count each other's.
 #[test]
@@ -46,7 +26,7 @@ fn steps_under_a_schedule_allocate_nothing() -> Result<()> {
     let mut counts = Vec::with_capacity(1000);
     let mut watch = |event: &Event<'_>| {
         if matches!(event, Event::StepEnd { .. }) {
-            counts.push(CALLS.load(SeqCst));
+            counts.push(calls());
         }
         Control::Continue
     };

@@ -1,7 +1,10 @@
 //! After the first steps of a plan, a step allocates nothing: on the caller's thread alone, and inside a running team.
 
-#![allow(unsafe_code, reason = "a global allocator that counts")]
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+#[path = "common/allocator.rs"]
+mod allocator;
 
+use allocator::calls;
 use gemmule::data::Dataset;
 use gemmule::nn::{Activation, Dense, GaussianDropout, GaussianNoise, LogSoftmax, Loss, Sequential, Softmax};
 use gemmule::optim::{
@@ -9,28 +12,6 @@ use gemmule::optim::{
 };
 use gemmule::train::{Control, Event, Fit};
 use gemmule::{Context, Parallelism, Tensor};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller's.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const SAMPLES: usize = 600;
 
@@ -77,9 +58,9 @@ fn optimizers() -> Vec<(&'static str, Optimizer)> {
 fn fewest_allocations(round: &mut dyn FnMut()) -> usize {
     round();
     let mut count = || {
-        let before = COUNT.load(Ordering::Relaxed);
+        let before = calls();
         round();
-        COUNT.load(Ordering::Relaxed) - before
+        calls() - before
     };
     count().min(count())
 }
@@ -141,9 +122,9 @@ fn steps_allocate_nothing() {
         let mut watch = |event: &Event<'_>| {
             match event {
                 Event::TrainBegin { threads: width, .. } => threads = *width,
-                Event::StepEnd { step: 1, .. } => first = COUNT.load(Ordering::Relaxed),
+                Event::StepEnd { step: 1, .. } => first = calls(),
                 Event::StepEnd { step: STEPS, .. } => {
-                    fewest = fewest.min(COUNT.load(Ordering::Relaxed) - first);
+                    fewest = fewest.min(calls() - first);
                 }
                 _ => {}
             }
