@@ -6,9 +6,9 @@
 //! | softmax + cross-entropy is one loss from logits; log-softmax + negative log-likelihood and sigmoid + binary cross-entropy likewise | a pass; stability | always |
 //! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient | `derivative` |
 //! | operations on the rows of a batch whose weights fit in half of L2 together are one chain, some rows at a time | a meeting of the team each; values stay in the cache | `chains` |
-//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first, or parameters are few or do not fit in L2 | a meeting; a pass over the gradients | `update` |
-//! | a dense first layer skips the zeros of its inputs, forward and in dW, if more than 60 % of some samples' inputs are zeros when the plan is made | their multiplications | `zeros` |
-//! | dropout is nothing but in training; its mask is drawn again for the backward pass | a buffer | always |
+//! | the update follows each tile of a weight gradient, unless gradients are to be looked at, bounded by their norm or added up first, or parameters are few or do not fit in L2; what constrains parameters is a phase after all updates | a meeting; a pass over the gradients | `update` |
+//! | a dense first layer of at most 512 bytes of outputs skips the zeros of its inputs, forward and in dW, if more than 60 % of some samples' inputs are zeros when the plan is made | their multiplications | `zeros` |
+//! | dropout and noise are nothing but in training; masks are drawn again for the backward pass | a buffer | always |
 //! | bias gradients are summed beside the weight gradients | a meeting each | always |
 
 use super::Loss;

@@ -11,6 +11,7 @@ use super::plan::{
 use crate::kernel::Element;
 use crate::kernel::activation::{Activation, Saved};
 use crate::kernel::gemm::view::Layout;
+use crate::kernel::gemm::zeros;
 
 impl Maker<'_> {
     pub(super) fn forward<T: Element>(&mut self, stage: &Stage, input: BufferId) -> BufferId {
@@ -23,7 +24,8 @@ impl Maker<'_> {
                     bias.map_or(Place::Null, |id| Place::Parameters(self.graph.parameters[id.index].offset));
                 let a = (Place::Buffer(input), row_major(self.batch, inputs));
                 let b = (Place::Parameters(w), row_major(inputs, outputs));
-                let product = Product { bias, activation, ..plain(a, b, Place::Buffer(output)) };
+                let zeros = self.skips_zeros(input, outputs);
+                let product = Product { bias, activation, zeros, ..plain(a, b, Place::Buffer(output)) };
                 self.rows_product::<T>(product, w, stage.layer);
             }
             StageKind::Activation(activation) => {
@@ -134,6 +136,11 @@ impl Maker<'_> {
         wants_d_input.then_some(d)
     }
 
+    /// Whether `x` is the batch, and its zeros are to be skipped in its product with `outputs` columns.
+    fn skips_zeros(&self, x: BufferId, outputs: usize) -> bool {
+        self.fusion.zeros && self.input == Some(x) && outputs * self.element <= zeros::ROW_BYTES
+    }
+
     fn is_trained(&self, stage: &Stage) -> bool {
         let trained = |id: ParameterId| !self.graph.parameters[id.index].frozen;
         match stage.kind {
@@ -165,7 +172,8 @@ impl Maker<'_> {
             let a = (Place::Buffer(x), row_major(self.batch, inputs).transposed());
             let b = (Place::Buffer(d), row_major(self.batch, width));
             let update = self.fusion.update.then_some(weight.index);
-            let product = Product { update, ..plain(a, b, Place::Gradients(at)) };
+            let zeros = self.skips_zeros(x, width);
+            let product = Product { update, zeros, ..plain(a, b, Place::Gradients(at)) };
             let job = self.team_product::<T>(product, stage.layer);
             self.pending.push(job);
         }

@@ -34,6 +34,10 @@ const VECTORS: usize = 4;
 /// The most elements of these.
 const GROUP: usize = 16 * VECTORS;
 
+/// The most bytes of a row of W or d for which skipping pays: 64 rows side by side then have sets of L1 of their own. With rows of
+/// 2 KiB (512 columns of f32) they crowd into few, and one thread was slower than the dense product (a run on a busy machine).
+pub(crate) const ROW_BYTES: usize = 512;
+
 /// The share of zeros from which skipping them pays.
 pub(crate) const WORTH: f64 = 0.6;
 
