@@ -57,6 +57,8 @@
 //! | `npz` | no | [`data::Npz`]: archives of NumPy |
 //! | `image` | no | [`data::ImageFolder`]: folders of PNG and JPEG files |
 //! | `progress` | no | [`train::Progress`](train): a progress bar as a callback |
+//! | `plot` | no | `train::Plot`: histories, confusion matrices and ROC curves as SVG |
+//! | `full` | no | all of these |
 //! | `matrixmultiply` | no | [`Backend::Matrixmultiply`]: products by that crate, for contexts that ask for it |
 //! | `cblas` | no | [`Backend::Cblas`]: products by the BLAS that the binary links, for contexts that ask for it |
 //!

@@ -203,6 +203,7 @@ fn plain(a: (Place, Layout), b: (Place, Layout), c: Place) -> Product {
         derivative: Activation::Identity,
         saved: Place::Null,
         update: None,
+        zeros: false,
     }
 }
 

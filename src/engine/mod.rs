@@ -25,6 +25,8 @@ mod noise;
 mod plan;
 #[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
 mod run;
+#[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
+mod skip;
 mod source;
 mod state;
 mod weights;

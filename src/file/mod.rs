@@ -1,4 +1,4 @@
-//! Files: what everything that reads or writes one shares.
+//! Files: written whole or not at all, read within bounds. Beside the layers, for all that read or write.
 
 pub(crate) mod json;
 pub(crate) mod read;

@@ -103,7 +103,7 @@ pub(crate) fn write(path: &Path, contents: impl FnOnce(&mut dyn Write) -> io::Re
 ///
 /// # Errors
 /// As [`write()`].
-#[allow(dead_code, reason = "for checkpoints")]
+#[allow(dead_code, reason = "for files whose bytes are at hand")]
 pub(crate) fn write_pieces(path: &Path, pieces: &[&[u8]]) -> Result<()> {
     write(path, |out| pieces.iter().try_for_each(|piece| out.write_all(piece)))
 }
@@ -121,7 +121,6 @@ pub(crate) fn write_on<D: Disk>(
 }
 
 /// Whether a file of this name is one that a crash left half written.
-#[allow(dead_code, reason = "for checkpoints")]
 pub(crate) fn is_temporary(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") && name.as_encoded_bytes().ends_with(b".tmp")
 }

@@ -8,8 +8,10 @@ mod log_softmax;
 mod model;
 mod noise;
 mod orthogonal;
+mod registry;
 mod sequential;
 mod spec;
+mod state;
 mod steps;
 mod weighting;
 
@@ -21,6 +23,7 @@ pub use layer::{Dense, Dropout, Layer, Softmax};
 pub use log_softmax::LogSoftmax;
 pub use model::{Model, ParameterInfo};
 pub use noise::{AlphaDropout, GaussianDropout, GaussianNoise};
+pub use registry::Layers;
 pub use sequential::Sequential;
 pub use spec::{OptionValue, Spec};
 pub use steps::PhaseTime;

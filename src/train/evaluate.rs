@@ -85,17 +85,19 @@ pub(super) fn evaluate_in<T: Element>(
     }
     metrics.iter_mut().for_each(|metric| metric.reset());
     let classes = matches!(source.target_kind(), Some(TargetKind::Classes(_)));
-    let (mut sum, mut correct, mut observer) = (0.0, 0, Observer::default());
+    let (mut sum, mut weight, mut correct, mut observer) = (0.0, 0.0, 0, Observer::default());
     for batch in Batches::new(len, BATCH, None)?.iter() {
         let score = model.score_in(team, source, batch, classes)?;
-        sum += score.loss.to_f64() * batch.len() as f64;
+        sum += score.loss.to_f64() * score.weight;
+        weight += score.weight;
         correct += score.correct;
         if !metrics.is_empty() {
             observer.observe(model, source, batch, metrics)?;
         }
     }
-    let samples = len as f64;
-    Ok(Evaluation { loss: sum / samples, accuracy: classes.then_some(correct as f64 / samples) })
+    // Nothing counts where every class has the weight 0.
+    let loss = if weight == 0.0 { 0.0 } else { sum / weight };
+    Ok(Evaluation { loss, accuracy: classes.then_some(correct as f64 / len as f64) })
 }
 
 impl<T: Element> Model<T> {

@@ -4,11 +4,15 @@ mod callback;
 mod callbacks;
 mod checkpoint;
 mod cross_validate;
+mod evaluate;
 mod fit;
 mod history;
 mod log;
+mod lr_finder;
 pub mod metrics;
 mod monitor;
+#[cfg(feature = "npz")]
+mod npz;
 #[cfg(feature = "plot")]
 mod plot;
 mod predict;
@@ -23,6 +27,7 @@ pub use checkpoint::{Checkpoint, Checkpoints, OnError};
 pub use cross_validate::{CrossValidate, CrossValidation, FoldData, FoldScore, Spread, cross_validate};
 pub use fit::Fit;
 pub use history::{EpochLog, History};
+pub use log::{CsvLog, EventWriter, JsonLines, TensorBoard};
 pub use lr_finder::{LrFinder, LrSweep};
 pub use metrics::ConfusionMatrix;
 pub use monitor::Monitor;

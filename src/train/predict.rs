@@ -1,7 +1,7 @@
 //! What a model says of samples: evaluate, predict, probabilities, classes.
 
 use crate::data::Batches;
-use crate::engine::{BatchSource, Outputs, TargetKind};
+use crate::engine::{BatchSource, Outputs};
 use crate::error::{Error, Result};
 use crate::kernel::activation::{self, Activation};
 use crate::kernel::{Element, math, reduce, softmax};
@@ -20,30 +20,6 @@ pub struct Evaluation {
     pub loss: f64,
     /// The share of samples whose largest output is their class; only for class targets.
     pub accuracy: Option<f64>,
-}
-
-/// The loss and accuracy of `model` on all samples of `source`, as part of `team`.
-pub(super) fn evaluate_in<T: Element>(
-    model: &mut Model<T>,
-    team: &Team<'_>,
-    source: &dyn BatchSource<T>,
-) -> Result<Evaluation> {
-    // Asked once: a source that changes its mind gets an error, not a panic.
-    let len = source.len();
-    if len == 0 {
-        return Err(Error::data("evaluate", "data set", "at least one sample", 0));
-    }
-    let classes = matches!(source.target_kind(), Some(TargetKind::Classes(_)));
-    let (mut sum, mut weight, mut correct) = (0.0, 0.0, 0);
-    for batch in Batches::new(len, BATCH, None)?.iter() {
-        let score = model.score_in(team, source, batch, classes)?;
-        sum += score.loss.to_f64() * score.weight;
-        weight += score.weight;
-        correct += score.correct;
-    }
-    // Nothing counts where every class has the weight 0.
-    let loss = if weight == 0.0 { 0.0 } else { sum / weight };
-    Ok(Evaluation { loss, accuracy: classes.then_some(correct as f64 / len as f64) })
 }
 
 impl<T: Element> Model<T> {

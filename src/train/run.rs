@@ -29,8 +29,9 @@ pub(super) struct Place {
     pub epoch: usize,
     /// Steps of it that were taken.
     pub step: usize,
-    /// The sum of the losses of its samples.
+    /// The sum of the losses of its samples, and that of their weights.
     pub loss: f64,
+    pub weight: f64,
     pub correct: usize,
     pub samples: usize,
     pub seconds: f64,
@@ -44,7 +45,17 @@ impl Default for Place {
     fn default() -> Self {
         let history = History::default();
         let base_rate = f64::NAN;
-        Self { epoch: 1, step: 0, loss: 0.0, correct: 0, samples: 0, seconds: 0.0, base_rate, history }
+        Self {
+            epoch: 1,
+            step: 0,
+            loss: 0.0,
+            weight: 0.0,
+            correct: 0,
+            samples: 0,
+            seconds: 0.0,
+            base_rate,
+            history,
+        }
     }
 }
 
@@ -152,7 +163,8 @@ impl<T: Element> Loop<'_, '_, T> {
                 }
             };
             let loss = score.loss.to_f64();
-            self.place.loss += loss * samples as f64;
+            self.place.loss += loss * score.weight;
+            self.place.weight += score.weight;
             self.place.correct += score.correct;
             self.place.samples += samples;
             self.place.step = index + 1;
@@ -191,11 +203,12 @@ impl<T: Element> Loop<'_, '_, T> {
                 }
             }
         }
-        let Place { loss, correct, samples, seconds, .. } = self.place;
+        let Place { loss, weight, correct, samples, seconds, .. } = self.place;
         let classes = matches!(self.data.target_kind(), Some(TargetKind::Classes(_)));
         Ok(Some(EpochLog {
             epoch,
-            loss: loss / samples as f64,
+            // Nothing counts where every class has the weight 0.
+            loss: if weight == 0.0 { 0.0 } else { loss / weight },
             accuracy: classes.then(|| correct as f64 / samples as f64),
             validation_loss: validation.map(|v| v.loss),
             validation_accuracy: validation.and_then(|v| v.accuracy),

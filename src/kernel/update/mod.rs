@@ -321,5 +321,6 @@ compiled! {
     clip::Scale<'a, Self>,
     clip::SumSquares<'a, Self>,
     max_norm::MaxNorm<'a, Self>,
+    constraint::Constrain<'a, Self>,
     average::Average<'a, Self>,
 }

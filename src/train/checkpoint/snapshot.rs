@@ -186,6 +186,7 @@ impl Place {
             state.set_integer(name, value as u64);
         }
         state.set_number("loss", self.loss);
+        state.set_number("weight", self.weight);
         state.set_number("seconds", self.seconds);
         state.set_number("base rate", self.base_rate);
         state.set_integer("epochs", self.history.epochs.len() as u64);
@@ -205,6 +206,7 @@ impl Place {
             epoch: integer("epoch")?,
             step: integer("step")?,
             loss: state.number("loss")?,
+            weight: state.number("weight")?,
             correct: integer("correct")?,
             samples: integer("samples")?,
             seconds: state.number("seconds")?,

@@ -1,10 +1,10 @@
 //! What metrics are counted over: outputs of a model with their targets.
 
 use crate::context::Context;
-use crate::engine::Loss;
+use crate::engine::{Loss, Outputs};
 use crate::error::{Error, Result};
 use crate::kernel::activation::{self, Activation};
-use crate::kernel::{Element, softmax};
+use crate::kernel::{Element, math, softmax};
 use std::cell::{OnceCell, RefCell};
 
 /// The targets of a batch.
@@ -26,15 +26,18 @@ pub enum Link {
     Softmax,
     /// They are logits, each of a yes or no of its own.
     Sigmoid,
+    /// They are logarithms of probabilities.
+    Exponential,
 }
 
 impl Link {
     /// Of outputs that a loss takes.
     pub(crate) fn of(loss: Loss) -> Self {
-        match loss {
-            Loss::CrossEntropy => Self::Softmax,
-            Loss::BinaryCrossEntropy => Self::Sigmoid,
-            _ => Self::Identity,
+        match loss.outputs() {
+            Outputs::Logits => Self::Softmax,
+            Outputs::BinaryLogits => Self::Sigmoid,
+            Outputs::LogProbabilities => Self::Exponential,
+            Outputs::Values => Self::Identity,
         }
     }
 }
@@ -185,6 +188,10 @@ impl<'a, T: Element> Predictions<'a, T> {
         values.extend_from_slice(self.outputs);
         match self.link {
             Link::Softmax => softmax::forward(&self.context, self.outputs, &mut values, self.width)?,
+            Link::Exponential => {
+                values.copy_from_slice(self.outputs);
+                math::exp_in_place(&self.context, &mut values);
+            }
             _ => activation::forward_in_place(&self.context, Activation::Sigmoid, &mut values)?,
         }
         Ok(self.probabilities.get_or_init(|| values))
@@ -195,7 +202,7 @@ impl<'a, T: Element> Predictions<'a, T> {
     pub fn is_single_label(&self) -> bool {
         self.width == 1
             || self.one_hot
-            || self.link == Link::Softmax
+            || matches!(self.link, Link::Softmax | Link::Exponential)
             || matches!(self.targets, Targets::Classes(_))
     }
 
