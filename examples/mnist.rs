@@ -175,6 +175,10 @@ fn build(options: &Options, context: Context, train: &Dataset) -> gemmule::Resul
 fn run(options: &Options) -> gemmule::Result<()> {
     let parallelism = options.threads.map_or(Parallelism::Auto, Parallelism::Max);
     let context = Context::detect()?.with_parallelism(parallelism);
+    // Said before the training, not after it.
+    if options.plot.is_some() && !cfg!(feature = "plot") {
+        return plot(&History::default(), std::path::Path::new(""));
+    }
     let (train, test) = load_idx_dir(&options.data)?;
     let mut model = build(options, context, &train)?;
     #[cfg(feature = "progress")]
