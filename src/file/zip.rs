@@ -7,9 +7,8 @@
 //!   PK 5 6            the end: how many members, where the directory begins
 //! ```
 //!
-//! Source: PKWARE's APPNOTE 6.3. The directory decides; what a member's own header says must not contradict it. Crates
-//! that read zip hold hundreds of bytes for every entry that the end announces; here memory follows the file. Nothing is
-//! ever extracted: names are keys, not paths.
+//! Source: PKWARE's APPNOTE 6.3. The directory decides; what a member's own header says must not contradict it. Memory
+//! follows the file, not what its end announces. Nothing is ever extracted: names are keys, not paths.
 
 use super::read::{self, Source};
 use crate::error::{Error, Result};

@@ -124,9 +124,8 @@ impl<T: Element> Loop<'_, '_, T> {
             }
         }
         self.place.history.stopped = stop;
-        let mut history = std::mem::take(&mut self.place.history);
+        let history = std::mem::take(&mut self.place.history);
         self.tell(&Event::TrainEnd(&history))?;
-        history.stopped = stop;
         Ok(history)
     }
 
