@@ -1,7 +1,10 @@
 //! The two floats that everything is generic over.
 
 use super::math::Elementary;
-use super::{activation, affine, ahead, blend, convert, gemm, loss, math, multiply, reduce, softmax, update};
+use super::{
+    activation, affine, ahead, attention, blend, conv, convert, embedding, gemm, loss, math, multiply,
+    normalize, pool, rearrange, recurrent, reduce, softmax, update,
+};
 use crate::simd::Scalar;
 use std::fmt;
 
@@ -57,8 +60,8 @@ pub enum Floats<'a> {
 
 mod sealed {
     use super::{
-        Elementary, Floats, Scalar, activation, affine, ahead, blend, convert, gemm, loss, math, multiply,
-        reduce, softmax, update,
+        Elementary, Floats, Scalar, activation, affine, ahead, attention, blend, conv, convert, embedding,
+        gemm, loss, math, multiply, normalize, pool, rearrange, recurrent, reduce, softmax, update,
     };
     use crate::rng;
 
@@ -71,8 +74,11 @@ mod sealed {
         + activation::Kernels
         + affine::Kernels
         + ahead::Kernels
+        + attention::Kernels
         + blend::Kernels
+        + conv::Kernels
         + convert::Kernels
+        + embedding::Kernels
         + gemm::backend::Libraries
         + gemm::driver::Kernels
         + gemm::pack::Kernels
@@ -80,6 +86,10 @@ mod sealed {
         + loss::Kernels
         + math::Kernels
         + multiply::Kernels
+        + normalize::Kernels
+        + pool::Kernels
+        + rearrange::Kernels
+        + recurrent::Kernels
         + reduce::Kernels
         + rng::Kernels
         + rng::Quantile

@@ -60,4 +60,6 @@ pub mod purpose {
     pub const SAMPLER: u64 = 17;
     /// Over- and under-sampling.
     pub const RESAMPLE: u64 = 18;
+    /// Dropout of the weights of attention.
+    pub const ATTENTION: u64 = 19;
 }

@@ -29,7 +29,7 @@ pub mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cache::Caches;
 pub use isa::Isa;
@@ -196,6 +196,28 @@ pub trait Vector<T: Copy, S>:
         assert!(target.len() >= Self::LANES);
         // SAFETY: `target` has at least LANES elements.
         unsafe { self.store_ptr(target.as_mut_ptr()) }
+    }
+
+    /// [`transpose_ptr`](Self::transpose_ptr) of blocks that begin at the slices' first elements.
+    ///
+    /// # Panics
+    /// If either block does not lie within its slice.
+    #[inline(always)]
+    fn transpose(s: S, source: &[T], source_stride: usize, target: &mut [T], target_stride: usize) {
+        let last = Self::LANES - 1;
+        // Saturated, a length is more than any slice has.
+        let end = |stride: usize| stride.saturating_mul(last).saturating_add(Self::LANES);
+        assert!(source.len() >= end(source_stride) && target.len() >= end(target_stride));
+        // SAFETY: both blocks lie within their slices, which do not overlap.
+        unsafe {
+            Self::transpose_ptr(
+                s,
+                source.as_ptr(),
+                source_stride as isize,
+                target.as_mut_ptr(),
+                target_stride,
+            );
+        }
     }
 
     /// Writes the first `target.len()` lanes (at most all).

@@ -2,7 +2,7 @@
 
 mod functions;
 #[cfg(unix)]
-mod guard;
+pub(crate) mod guard;
 #[cfg(unix)]
 mod memory;
 #[cfg(unix)]

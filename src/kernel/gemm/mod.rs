@@ -47,6 +47,7 @@ use crate::error::{Error, Result};
 use crate::parallel;
 use driver::Factor;
 pub use driver::TileFunction;
+pub(crate) use packed::packed_in;
 pub use packed::{PackedB, gemm_packed, pack_b, packed_b_len};
 use std::fmt;
 use view::{Layout, MatMut, MatRef};

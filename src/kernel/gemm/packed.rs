@@ -90,6 +90,21 @@ pub fn pack_b<'a, T: Element>(
     Ok(PackedB { panels, rows, cols, isa: context.isa() })
 }
 
+/// The matrix of `rows` x `cols` that [`pack_b`] put into this buffer, at this address, for the context's instruction set.
+pub(crate) fn packed_in<'a, T: Element>(
+    context: &Context,
+    buffer: &'a [T],
+    rows: usize,
+    cols: usize,
+) -> Result<PackedB<'a, T>> {
+    let (needed, lanes) = (packed_b_len::<T>(rows, cols)?, 64 / size_of::<T>());
+    if buffer.len() < needed {
+        return Err(Error::shape("gemm", "packed b", format_args!("at least {needed}"), buffer.len()));
+    }
+    let start = buffer.as_ptr().align_offset(64).min(lanes);
+    Ok(PackedB { panels: &buffer[start..start + needed - lanes], rows, cols, isa: context.isa() })
+}
+
 /// [`gemm_with`](super::gemm_with), with a packed B.
 ///
 /// # Errors

@@ -119,7 +119,7 @@ fn block<T: Element, S: Simd, O: Fold<T, N>, const N: usize, const B: usize>(
 
 /// Vector k of a block of B vectors of columns: a block of several has whole vectors, a single one may be short.
 #[inline(always)]
-pub(super) fn load_of<T: Element, S: Simd, const B: usize>(s: S, row: &[T], k: usize) -> T::V<S> {
+pub(crate) fn load_of<T: Element, S: Simd, const B: usize>(s: S, row: &[T], k: usize) -> T::V<S> {
     let part = &row[k * T::V::<S>::LANES..];
     if B > 1 { T::V::<S>::load(s, part) } else { T::V::<S>::load_first(s, part) }
 }

@@ -38,13 +38,14 @@ mod position;
 mod rows;
 mod sum;
 
-pub(crate) use columns::ColumnSums;
 pub use columns::add_row;
+pub(crate) use columns::{ColumnSums, load_of};
 pub use extreme::{column_max, column_min, max, max_rows, min, min_rows};
 pub use finite::first_non_finite;
 pub use moments::{
     column_means_variances, column_variances, mean_variance, mean_variance_rows, variance, variance_rows,
 };
+pub(crate) use moments::{column_moments, moments};
 pub use norm::{Norm, column_norms, norm, norm_rows};
 pub use position::{argmax, argmax_rows, argmin, argmin_rows, column_argmax, column_argmin};
 pub use sum::{

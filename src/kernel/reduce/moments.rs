@@ -14,7 +14,7 @@
 //! A chunk of a slice or row is [`SUM_CHUNK`](super::SUM_CHUNK) elements and the chunks are combined in f64; a chunk
 //! of columns is [`ROW_CHUNK`](super::ROW_CHUNK) rows, combined lane by lane in the elements' own type.
 
-use super::columns::{Columns, load_of};
+use super::columns::{Columns, Part, load_of};
 use super::{ROW_CHUNK, SUM_CHUNK, check_by_column, check_by_row};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ fn chunk_sums<T: Element, S: Simd>(s: S, chunk: &[T]) -> (T, T, T) {
 
 /// Mean and sum of squares about it.
 #[inline(always)]
-fn moments<T: Element, S: Simd>(s: S, x: &[T]) -> (f64, f64) {
+pub(crate) fn moments<T: Element, S: Simd>(s: S, x: &[T]) -> (f64, f64) {
     let mut first_pivot = 0.0;
     let mut total = Moments { count: 0.0, mean: 0.0, squares: 0.0 };
     for (i, chunk) in x.chunks(SUM_CHUNK).enumerate() {
@@ -243,6 +243,20 @@ fn column_block<T: Element, S: Simd, const B: usize>(
         k += 1;
     }
     result
+}
+
+/// Mean and sum of squares about it of the first columns, as many as `means` has, of rows that lie `row_stride` apart.
+#[inline(always)]
+pub(crate) fn column_moments<T: Element, S: Simd>(
+    s: S,
+    input: &[T],
+    rows: usize,
+    row_stride: usize,
+    means: &mut [T],
+    squares: &mut [T],
+) {
+    let columns = Columns { inputs: [input], part: Part { rows, row_stride, first_column: 0 } };
+    s.call(ColumnMoments { columns, divisor: 1.0, means: Some(means), variances: squares });
 }
 
 /// The number that the squares are divided by, if it is positive.

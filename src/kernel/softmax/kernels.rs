@@ -90,7 +90,7 @@ impl<T: Element> RowMap<T> for LogRow {
 
 /// The gradient of softmax (`other` is y), or of its logarithm.
 #[derive(Clone, Copy)]
-struct GradientRow<const LOG: bool>;
+pub(crate) struct GradientRow<const LOG: bool>;
 
 impl<T: Element, const LOG: bool> RowMap<T> for GradientRow<LOG> {
     #[inline(always)]

@@ -33,9 +33,10 @@ use super::math::check_length;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::kernel::share;
-use kernels::{Backward, ForEachRow, LogRow, LogSumExp, LogSumExpBackward, SoftmaxRow};
+use kernels::{Backward, ForEachRow, LogRow, LogSumExp, LogSumExpBackward};
 
-pub(crate) use rows::{Apart, Nowhere, exp_shifted_sum, row_max};
+pub(crate) use kernels::{GradientRow, RowMap, SoftmaxRow};
+pub(crate) use rows::{Apart, Here, Nowhere, Place, exp_shifted_sum, row_max};
 
 /// Checks that `length` elements are whole rows; returns their number.
 fn check_rows(operation: &'static str, what: &'static str, length: usize, width: usize) -> Result<usize> {
