@@ -123,8 +123,8 @@ fn read(
                 values.extend(bytes.as_chunks().0.iter().map(|&it| f32::from_le_bytes(it)));
             }
             // Exact: it was shorter.
-            NpyData::F32(values) => safetensors::floats(dtype, bytes, |value| values.push(value as f32)),
-            NpyData::F64(values) => safetensors::floats(dtype, bytes, |value| values.push(value)),
+            NpyData::F32(values) => safetensors::numbers(dtype, bytes, |value| values.push(value as f32)),
+            NpyData::F64(values) => safetensors::numbers(dtype, bytes, |value| values.push(value)),
         }
         Ok(())
     })?;

@@ -258,6 +258,17 @@ impl<'a, T: Element> Memory<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.gradients.add(start), len) }
     }
 
+    /// Elements `start .. start + len` of the parameters to write to.
+    ///
+    /// # Safety
+    /// No thread reads or writes them while the slice lives, but through it.
+    #[allow(clippy::mut_from_ref, reason = "the caller vouches that the element ranges are disjoint")]
+    pub(crate) unsafe fn parameters_mut(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start + len <= self.flat_len, "a piece of the flat arrays lies in them");
+        // SAFETY: within the array; the caller vouches that nobody else touches it.
+        unsafe { std::slice::from_raw_parts_mut(self.parameters.add(start), len) }
+    }
+
     /// What an update takes, as matrices whose first elements are at `start`: of the states the first `states`, the others
     /// are empty.
     ///

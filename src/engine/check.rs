@@ -1,9 +1,11 @@
 //! What the leader of a run looks at between phases: whether inputs, outputs, losses and gradients are finite.
 
 use super::arena::BufferId;
-use super::run::{Findings, NONE, Run};
+use super::findings::{Findings, NONE};
+use super::run::Run;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, reduce};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 impl<T: Element> Run<'_, T> {
@@ -22,6 +24,19 @@ impl<T: Element> Run<'_, T> {
         let value = unsafe { self.memory.read(input, index, 1) }[0];
         let place = format!("sample {} (feature {})", self.indices[index / width], index % width);
         Err(self.non_finite("input", place, index % width, value))
+    }
+
+    pub(super) fn check_refused(&self, findings: &Findings) -> Result<()> {
+        if !findings.refuses.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let refused = *findings.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(refused) = refused else { return Ok(()) };
+        let (sample, element) = (self.indices[refused.index / refused.row], refused.index % refused.row);
+        let layer = &self.graph.layers[refused.layer];
+        let what = format!("layer {layer}, sample {sample}, element {element}");
+        let expected = self.graph.functions[refused.function].function.function().expects();
+        Err(Error::data("batch", what, expected, f64::from_bits(refused.value)))
     }
 
     /// The mean loss, if it and the outputs are finite; else the first place that is not.

@@ -3,6 +3,7 @@
 //! | rule | what it saves | [`Fusion`] |
 //! | --- | --- | --- |
 //! | dense + bias + activation is one product with an epilogue; in training not if the derivative needs the activation's input, which the product then writes | two passes over the output | `activation` |
+//! | a function that takes one (convolution, norms) applies the activation behind it, under the same conditions | a pass | `activation` |
 //! | softmax + cross-entropy is one loss from logits; log-softmax + negative log-likelihood and sigmoid + binary cross-entropy likewise | a pass; stability | always |
 //! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient | `derivative` |
 //! | operations on the rows of a batch whose weights fit in half of L2 together are one chain, some rows at a time | a meeting of the team each; values stay in the cache | `chains` |
@@ -12,7 +13,7 @@
 //! | bias gradients are summed beside the weight gradients | a meeting each | always |
 
 use super::Loss;
-use super::graph::{Graph, Node, Op, ParameterId, Value};
+use super::graph::{Graph, Op, ParameterId, Value};
 use super::noise::Noise;
 use crate::kernel::activation::{Activation, Saved};
 use std::fmt;
@@ -62,12 +63,13 @@ impl fmt::Display for Fusion {
 }
 
 /// One or more operations that run as one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub kind: StageKind,
     /// The last layer in it: what errors name.
     pub layer: usize,
-    pub input: Value,
+    /// One, but of a function.
+    pub inputs: Vec<Value>,
     pub output: Value,
 }
 
@@ -76,11 +78,13 @@ pub(crate) enum StageKind {
     Dense {
         weight: ParameterId,
         bias: Option<ParameterId>,
+        positions: usize,
         activation: Activation,
     },
     Activation(Activation),
     Softmax {
         log: bool,
+        row: usize,
     },
     /// The `layer` of the stage is what it is drawn for.
     Noise {
@@ -91,14 +95,25 @@ pub(crate) enum StageKind {
         function: usize,
         parameter: Option<ParameterId>,
     },
+    Function {
+        function: usize,
+        activation: Activation,
+    },
 }
 
 impl Stage {
+    /// The first input.
+    pub(crate) fn input(&self) -> Value {
+        self.inputs[0]
+    }
+
     /// The activation whose output is this stage's output: its derivative can ride on the next stage's gradient. If that
     /// derivative needs the activation's input, this is the stage's input.
     pub(crate) fn activation(&self) -> Activation {
         match self.kind {
-            StageKind::Dense { activation, .. } | StageKind::Activation(activation) => activation,
+            StageKind::Dense { activation, .. }
+            | StageKind::Activation(activation)
+            | StageKind::Function { activation, .. } => activation,
             StageKind::Softmax { .. } | StageKind::Noise { .. } | StageKind::Custom { .. } => {
                 Activation::Identity
             }
@@ -106,49 +121,107 @@ impl Stage {
     }
 }
 
-/// Operations as stages: an activation joins the dense product before it, but not in training if its input is to be kept.
-pub(crate) fn stages(nodes: &[Node], training: bool, fusion: Fusion) -> Vec<Stage> {
-    let mut stages: Vec<Stage> = Vec::new();
+/// The stages of a graph. Their values are those whose memory it is: one that another only names anew does not occur.
+#[derive(Clone, Debug)]
+pub(crate) struct Stages {
+    pub list: Vec<Stage>,
+    /// How many stages take each value; the model's output is taken once more.
+    pub uses: Vec<usize>,
+    pub input: Value,
+    pub output: Value,
+}
+
+/// The first `nodes` operations as stages: an activation joins the operation before it, if that takes one and nobody else takes its
+/// output, but not in training if its input is to be kept. Noise is nothing but in training.
+pub(crate) fn stages(graph: &Graph, nodes: usize, training: bool, fusion: Fusion) -> Stages {
+    let nodes = &graph.nodes[..nodes];
+    let is_nothing = |op: Op| matches!(op, Op::Noise { noise, .. } if !training || !noise.is_active());
+    // Where each value is.
+    let mut at: Vec<Value> = (0..graph.memory.len()).map(|index| Value { index }).collect();
+    let mut uses = vec![0; at.len()];
     for node in nodes {
+        if is_nothing(node.op) {
+            at[node.output.index] = at[graph.memory(node.input())];
+        } else {
+            node.inputs.iter().for_each(|&input| uses[at[graph.memory(input)].index] += 1);
+        }
+    }
+    let output = match graph.nodes.get(nodes.len()) {
+        None => at[graph.memory(graph.output)],
+        // What the loss takes.
+        Some(last) => at[graph.memory(last.input())],
+    };
+    uses[output.index] += 1;
+    let mut stages: Vec<Stage> = Vec::new();
+    for node in nodes.iter().filter(|node| !is_nothing(node.op)) {
+        let inputs: Vec<Value> = node.inputs.iter().map(|&input| at[graph.memory(input)]).collect();
         let kind = match node.op {
-            Op::Dense { weight, bias } => StageKind::Dense { weight, bias, activation: Activation::Identity },
-            Op::Softmax { log } => StageKind::Softmax { log },
-            Op::Noise { noise, number } if training && noise.is_active() => {
-                StageKind::Noise { noise, number }
+            Op::Dense { weight, bias, positions } => {
+                StageKind::Dense { weight, bias, positions, activation: Activation::Identity }
             }
-            Op::Noise { .. } => continue,
+            Op::Softmax { log, row } => StageKind::Softmax { log, row },
+            Op::Noise { noise, number } => StageKind::Noise { noise, number },
             Op::Custom { function, parameter } => StageKind::Custom { function, parameter },
+            Op::Function(function) => StageKind::Function { function, activation: Activation::Identity },
             Op::Activation(next) => {
-                if let Some(Stage { kind: StageKind::Dense { activation, .. }, layer, output, .. }) =
-                    stages.last_mut()
-                    && *activation == Activation::Identity
+                let before = stages.iter_mut().rfind(|stage| stage.output == inputs[0]);
+                if let Some(before) = before
+                    && uses[inputs[0].index] == 1
                     && fusion.activation
                     && !(training && next.saved() == Saved::Input)
+                    && let Some(activation) = free_activation(graph, &mut before.kind)
                 {
                     *activation = next;
-                    (*layer, *output) = (node.layer, node.output);
+                    (before.layer, before.output) = (node.layer, node.output);
                     continue;
                 }
                 StageKind::Activation(next)
             }
         };
-        stages.push(Stage { kind, layer: node.layer, input: node.input, output: node.output });
+        stages.push(Stage { kind, layer: node.layer, inputs, output: node.output });
     }
-    stages
+    Stages { list: stages, uses, input: graph.input, output }
+}
+
+/// Where a stage that takes an activation and has none keeps it.
+fn free_activation<'a>(graph: &Graph, kind: &'a mut StageKind) -> Option<&'a mut Activation> {
+    let takes = match kind {
+        StageKind::Function { function, .. } => {
+            graph.functions[*function].function.function().takes_activation()
+        }
+        _ => true,
+    };
+    match kind {
+        StageKind::Dense { activation, .. } | StageKind::Function { activation, .. }
+            if takes && *activation == Activation::Identity =>
+        {
+            Some(activation)
+        }
+        _ => None,
+    }
 }
 
 /// True if the last operation is a softmax (or sigmoid) that the loss computes itself, from logits.
 pub(crate) fn ends_in_loss(graph: &Graph, loss: Loss) -> bool {
-    matches!(
-        (graph.nodes.last().map(|node| node.op), loss),
-        (Some(Op::Softmax { log: false }), Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. })
-            | (Some(Op::Softmax { log: true }), Loss::NegativeLogLikelihood)
-            | (Some(Op::Activation(Activation::Sigmoid)), Loss::BinaryCrossEntropy)
-    )
+    // Of the whole output.
+    let row = match graph.nodes.last().map(|node| node.op) {
+        Some(Op::Softmax { row, .. }) => row,
+        _ => graph.width(graph.output),
+    };
+    let output = graph.memory(graph.output);
+    let alone = graph.nodes.iter().flat_map(|node| &node.inputs).all(|&input| graph.memory(input) != output);
+    alone
+        && row == graph.width(graph.output)
+        && matches!(
+            (graph.nodes.last().map(|node| node.op), loss),
+            (Some(Op::Softmax { log: false, .. }), Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. })
+                | (Some(Op::Softmax { log: true, .. }), Loss::NegativeLogLikelihood)
+                | (Some(Op::Activation(Activation::Sigmoid)), Loss::BinaryCrossEntropy)
+        )
 }
 
 /// The stages before the loss: without a last operation that the loss computes itself.
-pub(crate) fn stages_before_loss(graph: &Graph, loss: Loss, training: bool, fusion: Fusion) -> Vec<Stage> {
+pub(crate) fn stages_before_loss(graph: &Graph, loss: Loss, training: bool, fusion: Fusion) -> Stages {
     let nodes = graph.nodes.len() - usize::from(ends_in_loss(graph, loss));
-    stages(&graph.nodes[..nodes], training, fusion)
+    stages(graph, nodes, training, fusion)
 }

@@ -11,9 +11,13 @@
 
 use super::Task;
 use super::arena::{BufferId, Buffers, Place};
-use super::fuse::{self, Fusion, Stage};
-use super::graph::{Graph, Parameter};
-use super::plan::{Chain, Job, Link, Operation, Output, Phase, Plan, Product, UPDATE_ELEMENTS, Work};
+use super::flow::Flow;
+use super::function::{Needs, Pass};
+use super::fuse::{self, Fusion, Stages};
+use super::graph::{Graph, Parameter, Value};
+use super::plan::{
+    Chain, FunctionCall, Job, Link, Operation, Output, Phase, Plan, Product, UPDATE_ELEMENTS, Work,
+};
 use super::source::TargetKind;
 use super::work::{count_work, threads_worth};
 use crate::context::Context;
@@ -24,9 +28,14 @@ use crate::kernel::gemm::view::Layout;
 use crate::kernel::update::CONSTRAINT_COLUMNS;
 use crate::simd::Caches;
 use crate::tensor::AlignedBuffer;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Multiply-adds, or about as much other work, that a tile should have: a quarter of a microsecond.
 const WORK_PER_TILE: f64 = 3e4;
+
+/// Samples of a tile of a chain with functions, at least, if there are enough: products with fewer rows are slow.
+const FEWEST_ROWS: usize = 4;
 
 /// Tiles of a phase for each member, if there is work enough: who comes late or is slow holds nobody up for long.
 const TILES_PER_MEMBER: usize = 2;
@@ -43,23 +52,35 @@ pub(super) struct Maker<'a> {
     pub(super) fusion: Fusion,
     /// Bytes of weights that a chain may have.
     chain_bytes: usize,
-    /// Values within a chain are needed by nobody else.
+    /// Values that nobody takes any more are not kept.
     forgets: bool,
+    pub(super) training: bool,
     phases: Vec<Phase>,
-    buffers: Buffers,
+    /// The jobs of the phases before all others.
+    pub(super) prepare: Vec<Vec<Job>>,
+    pub(super) buffers: Buffers,
+    /// Where each value is.
+    pub(super) values: Vec<Option<BufferId>>,
+    /// How many stages are still to take each value.
+    pub(super) left: Vec<usize>,
+    pub(super) flow: Flow,
+    /// The functions that were called forward, and what they need.
+    pub(super) calls: Vec<(Arc<FunctionCall>, Needs)>,
     /// Counts operations: buffers live from one to another.
-    now: usize,
+    pub(super) now: usize,
     /// The chain that is being made.
     chain: Vec<Link>,
     /// When it began.
     chain_start: usize,
     chain_weights: Vec<usize>,
     chain_weight_bytes: usize,
-    /// Weight gradients that can be computed in any phase from the next on.
-    pub(super) pending: Vec<Job>,
+    /// Weight gradients that can be computed in any phase from the next on; those that take several jobs, one phase after the other.
+    pub(super) pending: Vec<VecDeque<Job>>,
     pub(super) workspace_len: usize,
     /// The batch.
     pub(super) input: Option<BufferId>,
+    /// What a function has against such a batch.
+    pub(super) refused: Option<Error>,
 }
 
 impl Plan {
@@ -73,6 +94,7 @@ impl Plan {
         fusion: Fusion,
     ) -> Result<Self> {
         let stages = task_stages(graph, task, fusion);
+        let flow = Flow::new(graph, &stages, task);
         let work = count_work(graph, batch, task);
         let mut maker = Maker {
             context,
@@ -84,9 +106,16 @@ impl Plan {
             fusion,
             chain_bytes: if fusion.chains { Caches::detect().l2 / 2 } else { 0 },
             forgets: task == Task::Predict,
+            training: task.is_training(),
             phases: Vec::new(),
+            prepare: Vec::new(),
             buffers: Buffers::default(),
-            now: 0,
+            // What is prepared comes at the time 0.
+            now: 1,
+            values: vec![None; graph.forms.len()],
+            left: stages.uses.clone(),
+            flow,
+            calls: Vec::new(),
             chain: Vec::new(),
             chain_start: 0,
             chain_weights: Vec::new(),
@@ -94,6 +123,7 @@ impl Plan {
             pending: Vec::new(),
             workspace_len: 0,
             input: None,
+            refused: None,
         };
         maker.check_sizes::<T>()?;
         if task == Task::Apply {
@@ -105,14 +135,13 @@ impl Plan {
         let input = maker.buffer(inputs);
         maker.input = Some(input);
         maker.link::<T>(Operation::Gather { input }, inputs, None, None);
-        let mut outputs = Vec::with_capacity(stages.len());
-        let mut current = input;
-        for stage in &stages {
-            current = maker.forward::<T>(stage, current);
-            outputs.push(Output { layer: stage.layer, buffer: current, width: graph.width(stage.output) });
+        maker.values[stages.input.index] = Some(input);
+        let mut outputs = Vec::with_capacity(stages.list.len());
+        for (index, stage) in stages.list.iter().enumerate() {
+            let buffer = maker.forward::<T>(index, stage);
+            outputs.push(Output { layer: stage.layer, buffer, width: graph.width(stage.output) });
         }
-        let (output, output_width) =
-            (current, stages.last().map_or(inputs, |stage| graph.width(stage.output)));
+        let (output, output_width) = (maker.at(stages.output), graph.width(stages.output));
         let mut ends = Ends { output: Some(output), output_width, outputs, ..Ends::default() };
         if let Some(loss) = task.loss() {
             loss.check(task.targets(), output_width)?;
@@ -139,7 +168,7 @@ impl Plan {
             maker.buffers.touch(output, maker.now);
         }
         if let Some(d_output) = ends.d_output {
-            ends.d_input = maker.backward::<T>(&stages, input, &ends.outputs, d_output, task.wants_d_input());
+            ends.d_input = maker.backward::<T>(&stages, d_output, task.wants_d_input());
             maker.flush::<T>();
             if task.updates() && !fusion.update {
                 maker.update();
@@ -165,10 +194,10 @@ struct Ends {
     split: usize,
 }
 
-fn task_stages(graph: &Graph, task: Task, fusion: Fusion) -> Vec<Stage> {
+fn task_stages(graph: &Graph, task: Task, fusion: Fusion) -> Stages {
     match task.loss() {
         Some(loss) => fuse::stages_before_loss(graph, loss, task.is_training(), fusion),
-        None => fuse::stages(&graph.nodes, task.is_training(), fusion),
+        None => fuse::stages(graph, graph.nodes.len(), task.is_training(), fusion),
     }
 }
 
@@ -177,9 +206,21 @@ pub(super) fn row_major(rows: usize, cols: usize) -> Layout {
 }
 
 impl Maker<'_> {
+    /// Where a value is.
+    pub(super) fn at(&self, value: Value) -> BufferId {
+        self.values[value.index].expect("a stage's inputs are computed before it")
+    }
+
     /// The plan that was made.
     fn finish<T: Element>(mut self, task: Task, ends: Ends, work: f64) -> Result<Plan> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
         let end = self.now;
+        let prepared = self.prepare.len();
+        let prepare = std::mem::take(&mut self.prepare);
+        let prepare = prepare.into_iter().map(|jobs| Phase::new(jobs, self.members));
+        self.phases.splice(0..0, prepare.collect::<Vec<_>>());
         for id in [ends.output, ends.d_input].into_iter().flatten() {
             self.buffers.touch(id, end);
         }
@@ -204,7 +245,7 @@ impl Maker<'_> {
             output_width: ends.output_width,
             d_output: ends.d_output,
             d_input: ends.d_input,
-            split: ends.split,
+            split: ends.split + prepared,
             outputs: ends.outputs,
             work,
             layers: self.graph.layers.clone(),
@@ -234,7 +275,7 @@ impl Maker<'_> {
     }
 
     fn check_sizes<T: Element>(&self) -> Result<()> {
-        let widest = self.graph.widths.iter().copied().max().unwrap_or(0);
+        let widest = self.graph.forms.iter().map(|form| form.len()).max().unwrap_or(0);
         self.batch
             .checked_mul(widest)
             .and_then(|len| len.checked_mul(16 * self.element))
@@ -248,6 +289,13 @@ impl Maker<'_> {
     /// A buffer of so many elements per sample, live from the next operation.
     pub(super) fn buffer(&mut self, row: usize) -> BufferId {
         self.buffers.add(self.batch * row, self.now)
+    }
+
+    fn touch_call(&mut self, call: &FunctionCall) {
+        let ids = call.inputs.iter().map(|input| input.0).chain([call.output.0]);
+        let more = [call.kept, call.shared].into_iter().flatten().map(|buffer| buffer.0);
+        let gradients = call.d_inputs.iter().copied().chain([call.d_output]).flatten();
+        ids.chain(more).chain(gradients).for_each(|id| self.buffers.touch(id, self.now));
     }
 
     fn touch(&mut self, places: impl IntoIterator<Item = Place>) {
@@ -277,6 +325,9 @@ impl Maker<'_> {
             | Operation::Noise { input, output, .. }
             | Operation::Custom { input, output, .. } => vec![*input, *output],
             Operation::NoiseBackward { d, .. } => vec![*d],
+            Operation::Function { call, .. } => return self.touch_call(call),
+            Operation::AddTo { from, to } => vec![*from, *to],
+            Operation::Zero { buffer } => vec![*buffer],
             Operation::CustomBackward { input, output, d_output, d_input, .. } => {
                 vec![*input, *output, *d_output, *d_input]
             }
@@ -285,7 +336,7 @@ impl Maker<'_> {
     }
 
     /// A phase of jobs that the whole team shares, at the time `now`.
-    fn push(&mut self, jobs: Vec<Job>) {
+    pub(super) fn push(&mut self, jobs: Vec<Job>) {
         for job in &jobs {
             match &job.work {
                 Work::Product(p) => self.touch([p.a, p.b, p.c, p.saved]),
@@ -293,6 +344,7 @@ impl Maker<'_> {
                 Work::CustomGradient(custom) => {
                     self.touch([custom.input, custom.output, custom.d_output].map(Place::Buffer));
                 }
+                Work::Function(job) => self.touch_call(&job.call),
                 Work::Chain(_) | Work::Update | Work::Constrain(_) => {}
             }
         }
@@ -331,7 +383,7 @@ impl Maker<'_> {
     }
 
     /// Ends the chain that is being made, if there is one.
-    fn close_chain<T: Element>(&mut self) {
+    pub(super) fn close_chain<T: Element>(&mut self) {
         let mut links = std::mem::take(&mut self.chain);
         self.chain_weights.clear();
         self.chain_weight_bytes = 0;
@@ -341,18 +393,31 @@ impl Maker<'_> {
             // What the last operation writes goes to the next phase, or to the caller; the inputs are looked at afterwards.
             for link in all_but_last {
                 let gathers = matches!(link.operation, Operation::Gather { .. });
-                if let Some(id) = link.operation.output().filter(|_| !gathers) {
-                    self.buffers.make_local(id, rows * link.row);
+                let is_taken = |id: &BufferId| {
+                    self.values.iter().zip(&self.left).any(|(at, &left)| *at == Some(*id) && left > 0)
+                };
+                if let Some(id) = link.operation.output().filter(|id| !gathers && !is_taken(id)) {
+                    self.buffers.make_local(id, rows * self.row_of(link));
                 }
             }
         }
         for link in &mut links {
-            if let Operation::Product(product) = &mut link.operation {
-                let (whole, last) = (rows, self.batch % rows);
-                let counts = [whole, last];
-                for count in counts.into_iter().filter(|&count| count > 0) {
-                    product.plans.push(self.gemm_plan::<T>(product, count, 1));
+            match &mut link.operation {
+                Operation::Product(product) => {
+                    let (whole, last) = (rows, self.batch % rows);
+                    let counts = [whole, last];
+                    for count in counts.into_iter().filter(|&count| count > 0) {
+                        product.plans.push(self.gemm_plan::<T>(product, count * product.positions, 1));
+                    }
                 }
+                Operation::Function { call, .. } => {
+                    let scratch = call.scratch + rows * call.scratch_per_sample;
+                    self.workspace_len = self.workspace_len.max(scratch);
+                    if let Some((kept, row)) = call.kept.filter(|_| call.forgets) {
+                        self.buffers.make_local(kept, rows * row);
+                    }
+                }
+                _ => {}
             }
         }
         let tiles = self.batch.div_ceil(rows);
@@ -365,21 +430,34 @@ impl Maker<'_> {
         self.buffers.close_phase(self.chain_start, self.now - 1);
     }
 
+    /// Elements of a row of what a link writes.
+    fn row_of(&self, link: &Link) -> usize {
+        match &link.operation {
+            Operation::Function { call, pass: Pass::Forward, .. } => call.output.1,
+            _ => link.row,
+        }
+    }
+
     /// Rows of a tile of a chain.
     fn rows_per_tile(&self, links: &[Link]) -> usize {
         let work = |link: &Link| match &link.operation {
-            Operation::Product(p) => p.b_layout.rows as f64 * p.b_layout.cols as f64,
+            Operation::Product(p) => (p.positions * p.b_layout.rows) as f64 * p.b_layout.cols as f64,
+            Operation::Function { call, step: 0, .. } => call.work,
             _ => 8.0 * link.row as f64,
         };
         let work: f64 = links.iter().map(work).sum();
+        // What a tile works on should stay in L2, with the weights.
+        let bytes: usize = links.iter().map(|link| link.row).sum::<usize>().max(1) * self.element;
+        let most = Caches::detect().l2 / 2 / bytes;
+        let functions = links.iter().any(|link| matches!(link.operation, Operation::Function { .. }));
         if self.width == 1 {
-            // What a tile works on should stay in L2, with the weights.
-            let bytes: usize = links.iter().map(|link| link.row).sum::<usize>().max(1) * self.element;
-            let most = (Caches::detect().l2 / 2 / bytes).max(64);
+            let most = most.max(if functions { FEWEST_ROWS } else { 64 });
             return self.batch.div_ceil(self.batch.div_ceil(most));
         }
         let least = (WORK_PER_TILE / work.max(1.0)).ceil() as usize;
-        self.batch.div_ceil(TILES_PER_MEMBER * self.width).max(least).clamp(1, self.batch)
+        let rows = self.batch.div_ceil(TILES_PER_MEMBER * self.width);
+        let rows = if functions { rows.min(most.max(FEWEST_ROWS)) } else { rows };
+        rows.max(least).clamp(1, self.batch)
     }
 
     fn gemm_plan<T: Element>(&mut self, p: &Product, rows: usize, width: usize) -> gemm::Plan {
@@ -408,21 +486,29 @@ impl Maker<'_> {
         let (rows, cols) = (product.b_layout.rows, product.b_layout.cols);
         let bytes = rows * cols * self.element;
         if bytes <= self.chain_bytes {
-            self.link::<T>(Operation::Product(Box::new(product)), cols, Some(layer), Some((weight, bytes)));
+            let row = product.positions * cols;
+            self.link::<T>(Operation::Product(Box::new(product)), row, Some(layer), Some((weight, bytes)));
             return;
         }
         self.close_chain::<T>();
         let job = self.team_product::<T>(product, layer);
-        let mut jobs = std::mem::take(&mut self.pending);
+        let mut jobs = self.take_pending();
         jobs.push(job);
         self.push(jobs);
     }
 
-    /// Everything that is pending, as a phase.
+    /// The next job of everything that is pending.
+    pub(super) fn take_pending(&mut self) -> Vec<Job> {
+        let jobs = self.pending.iter_mut().filter_map(VecDeque::pop_front).collect();
+        self.pending.retain(|jobs| !jobs.is_empty());
+        jobs
+    }
+
+    /// Everything that is pending, in as many phases as it takes.
     fn flush<T: Element>(&mut self) {
         self.close_chain::<T>();
-        let jobs = std::mem::take(&mut self.pending);
-        if !jobs.is_empty() {
+        while !self.pending.is_empty() {
+            let jobs = self.take_pending();
             self.push(jobs);
         }
     }

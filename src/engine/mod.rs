@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! graph   operations on values, parameters in one flat arena    (layers lower to it)
+//! function  operations with kernels, memory and steps of their own; invoke calls them
 //! fuse    operations -> stages, by rules that stand in one place
 //! lower   stages -> operations, forward and backward
 //! maker   operations -> a plan
@@ -12,16 +13,27 @@
 
 #[allow(unsafe_code, reason = "a team shares the flat arrays through pointers")]
 mod arena;
+mod builder;
 #[allow(unsafe_code, reason = "the leader reads the shared arrays between phases")]
 mod check;
 mod custom;
+mod findings;
+mod flow;
+mod form;
+mod function;
+pub(crate) mod functions;
 mod fuse;
 mod graph;
 mod init;
+#[allow(unsafe_code, reason = "functions get their slices of the shared arrays")]
+mod invoke;
 mod loss;
 mod lower;
+mod lower_function;
 mod maker;
+mod mask;
 mod noise;
+mod operations;
 mod plan;
 #[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
 mod run;
@@ -32,14 +44,20 @@ mod state;
 mod weights;
 mod work;
 
+pub use builder::Builder;
 pub use custom::RowFunction;
+pub(crate) use form::{Form, places};
+pub(crate) use function::MOST_INPUTS;
+pub(crate) use functions::conv::Conv;
+pub(crate) use functions::{norm::BatchNorm, norm_group::GroupNorm, norm_rows::RowNorm};
 pub use fuse::Fusion;
 use graph::Op;
-pub use graph::{Builder, ParameterId, Value};
 pub(crate) use graph::{Graph, Parameter};
+pub use graph::{ParameterId, Value};
 pub use init::{Fan, Init};
 pub use loss::Loss;
 pub(crate) use loss::Outputs;
+pub(crate) use operations::show;
 pub(crate) use run::Outcome;
 pub use source::{BatchSource, TargetKind};
 pub(crate) use state::Arrays;

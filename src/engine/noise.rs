@@ -14,6 +14,8 @@ pub(crate) enum Noise {
     Gaussian { std: f64 },
     /// x (1 + std n).
     GaussianDropout { std: f64 },
+    /// x / keep with the probability `keep`, else 0: one draw for all positions of a channel. Stored as positions x channels.
+    ChannelDropout { keep: f64, channels: usize, positions: usize },
     /// a x + b with the probability `keep`, else a s + b with s = -SELU's limit.
     AlphaDropout { keep: f64 },
 }
@@ -37,6 +39,7 @@ impl Noise {
             Self::Dropout { .. } => "dropout",
             Self::Gaussian { .. } => "Gaussian noise",
             Self::GaussianDropout { .. } => "Gaussian dropout",
+            Self::ChannelDropout { .. } => "dropout of channels",
             Self::AlphaDropout { .. } => "alpha dropout",
         }
     }
@@ -44,7 +47,9 @@ impl Noise {
     /// It changes something.
     pub(crate) fn is_active(self) -> bool {
         match self {
-            Self::Dropout { keep } | Self::AlphaDropout { keep } => keep < 1.0,
+            Self::Dropout { keep } | Self::ChannelDropout { keep, .. } | Self::AlphaDropout { keep } => {
+                keep < 1.0
+            }
             Self::Gaussian { std } | Self::GaussianDropout { std } => std > 0.0,
         }
     }
@@ -57,7 +62,7 @@ impl Noise {
     /// The words of 32 bits that an element takes.
     fn words(self) -> usize {
         match self {
-            Self::Dropout { .. } | Self::AlphaDropout { .. } => 1,
+            Self::Dropout { .. } | Self::ChannelDropout { .. } | Self::AlphaDropout { .. } => 1,
             Self::Gaussian { .. } | Self::GaussianDropout { .. } => 2,
         }
     }
@@ -86,6 +91,20 @@ impl<T: Element> Run<'_, T> {
         // The first of a layer, which mostly is the only one.
         let rng = if at.number == 0 { rng } else { rng.stream(at.number as u64) };
         let mut drawn = [T::zero(); ELEMENTS];
+        if let Noise::ChannelDropout { keep, channels, positions } = noise {
+            // Of whole samples.
+            for (sample, x) in x.chunks_exact_mut(channels * positions).enumerate() {
+                let before = (first / positions) + sample * channels;
+                for start in (0..channels).step_by(ELEMENTS) {
+                    let drawn = &mut drawn[..ELEMENTS.min(channels - start)];
+                    rng.at((before + start) as u64).fill_dropout(self.context, drawn, keep)?;
+                    for x in x.chunks_exact_mut(channels) {
+                        x[start..].iter_mut().zip(&*drawn).for_each(|(x, &factor)| *x *= factor);
+                    }
+                }
+            }
+            return Ok(());
+        }
         for (piece, x) in x.chunks_mut(ELEMENTS).enumerate() {
             let drawn = &mut drawn[..x.len()];
             let mut rng = rng.at(((first + piece * ELEMENTS) * noise.words()) as u64);
@@ -94,6 +113,7 @@ impl<T: Element> Run<'_, T> {
                     rng.fill_dropout(self.context, drawn, keep)?;
                     multiply(self.context, drawn, x)?;
                 }
+                Noise::ChannelDropout { .. } => {}
                 Noise::GaussianDropout { std } => {
                     rng.fill_normal(self.context, drawn, 1.0, std)?;
                     multiply(self.context, drawn, x)?;

@@ -11,6 +11,7 @@
 //! `maker.rs` makes it; this file says what it is, and shows it.
 
 use super::arena::{BufferId, Place, Slot};
+use super::function::{Batch, Pass};
 use super::noise::{self, Noise};
 use super::{Loss, fuse::Fusion};
 use crate::kernel::activation::Activation;
@@ -18,6 +19,7 @@ use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::Layout;
 use crate::kernel::gemm::zeros;
 use std::fmt;
+use std::sync::Arc;
 
 /// Elements of the flat arrays that an update tile has.
 pub(crate) const UPDATE_ELEMENTS: usize = 8192;
@@ -44,6 +46,8 @@ pub(crate) struct Product {
     pub update: Option<usize>,
     /// A holds many zeros, which are skipped: it is the batch, or its transpose in a weight gradient.
     pub zeros: bool,
+    /// Rows of A and C that a sample has, if they are samples.
+    pub positions: usize,
 }
 
 impl Product {
@@ -63,6 +67,8 @@ impl Product {
 pub(crate) struct BiasGradient {
     pub d_output: BufferId,
     pub width: usize,
+    /// Rows that a sample has.
+    pub positions: usize,
     /// Where the gradient begins in the flat arrays.
     pub gradient: usize,
     /// The update follows, of this group.
@@ -84,11 +90,12 @@ pub(crate) enum Operation {
         input: BufferId,
         output: BufferId,
     },
-    /// A softmax or its logarithm.
+    /// A softmax or its logarithm, of each row of so many elements.
     Softmax {
         input: BufferId,
         output: BufferId,
         log: bool,
+        row: usize,
     },
     /// Losses per sample and the gradient of their mean; only the losses if there is no `d_output`.
     Loss {
@@ -108,6 +115,7 @@ pub(crate) enum Operation {
         d_output: BufferId,
         d_input: BufferId,
         log: bool,
+        row: usize,
     },
     /// y = x with the noise of a layer.
     Noise {
@@ -134,6 +142,57 @@ pub(crate) enum Operation {
         d_output: BufferId,
         d_input: BufferId,
     },
+    /// A samples step of a function.
+    Function {
+        call: Arc<FunctionCall>,
+        pass: Pass,
+        step: usize,
+    },
+    /// to += from.
+    AddTo {
+        from: BufferId,
+        to: BufferId,
+    },
+    Zero {
+        buffer: BufferId,
+    },
+}
+
+/// A function, and where it finds what it works on: buffers, and elements per sample.
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionCall {
+    /// Which of the graph's.
+    pub function: usize,
+    pub name: String,
+    pub layer: usize,
+    /// Which stage it is.
+    pub stage: usize,
+    /// Multiply-adds of a sample, about.
+    pub work: f64,
+    pub activation: Activation,
+    pub training: bool,
+    pub inputs: Vec<(BufferId, usize)>,
+    pub output: (BufferId, usize),
+    pub kept: Option<(BufferId, usize)>,
+    /// What is kept is not needed after the chain.
+    pub forgets: bool,
+    /// Elements for the whole batch.
+    pub shared: Option<(BufferId, usize)>,
+    pub scratch: usize,
+    pub scratch_per_sample: usize,
+    pub d_output: Option<BufferId>,
+    pub d_inputs: Vec<Option<BufferId>>,
+}
+
+/// A batch step of a function, as a job.
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionJob {
+    pub call: Arc<FunctionCall>,
+    pub pass: Pass,
+    pub step: usize,
+    pub batch: Batch,
+    /// The update follows each gradient that a tile has written.
+    pub update: bool,
 }
 
 /// A function of the user's: its number, elements of a row that it takes, its parameters.
@@ -171,7 +230,10 @@ impl Operation {
             | Self::ActivationBackward { .. }
             | Self::SoftmaxBackward { .. }
             | Self::NoiseBackward { .. }
-            | Self::CustomBackward { .. } => None,
+            | Self::CustomBackward { .. }
+            | Self::AddTo { .. }
+            | Self::Zero { .. } => None,
+            Self::Function { call, pass, .. } => (*pass == Pass::Forward).then_some(call.output.0),
         }
     }
 }
@@ -199,6 +261,7 @@ pub(crate) enum Work {
     Product(Box<Product>),
     BiasGradient(BiasGradient),
     CustomGradient(CustomGradient),
+    Function(Box<FunctionJob>),
     /// The optimiser, over the flat arrays.
     Update,
     /// A parameter is held to its constraint, some columns at a time.
@@ -308,7 +371,13 @@ impl Plan {
         let of_job = |job: &Job| match &job.work {
             Work::Product(product) => product.multiply_adds(),
             Work::Chain(chain) => chain.links.iter().map(|link| link.multiply_adds(self.batch)).sum(),
-            Work::BiasGradient(_) | Work::CustomGradient(_) | Work::Update | Work::Constrain(_) => 0.0,
+            // What is prepared, and sums that pass between samples steps, multiply little.
+            Work::Function(job) if job.pass == Pass::Gradient => self.batch as f64 * job.call.work,
+            Work::BiasGradient(_)
+            | Work::CustomGradient(_)
+            | Work::Function(_)
+            | Work::Update
+            | Work::Constrain(_) => 0.0,
         };
         phase.jobs.iter().map(of_job).sum()
     }
@@ -330,6 +399,10 @@ impl Plan {
                 format!("bias gradient{}", if bias.update { ", update" } else { "" })
             }
             Work::CustomGradient(_) => "custom gradient".to_owned(),
+            Work::Function(job) => {
+                let update = if job.update { ", update" } else { "" };
+                format!("{}{}, over the batch{update}", job.call.name, of_pass(job.pass))
+            }
             Work::Update => "update".to_owned(),
             Work::Constrain(_) => "constraint".to_owned(),
         }
@@ -351,6 +424,16 @@ impl Plan {
             Operation::NoiseBackward { noise, .. } => format!("times the mask of the {}", noise.name()),
             Operation::Custom { .. } => "custom".to_owned(),
             Operation::CustomBackward { .. } => "custom backward".to_owned(),
+            Operation::Function { call, pass, .. } => {
+                let activation = match call.activation {
+                    Activation::Identity => String::new(),
+                    _ if *pass == Pass::Backward => String::new(),
+                    activation => format!(", {activation}"),
+                };
+                format!("{}{}{activation}", call.name, of_pass(*pass))
+            }
+            Operation::AddTo { .. } => "add to the gradient".to_owned(),
+            Operation::Zero { .. } => "zero".to_owned(),
         }
     }
 }
@@ -358,9 +441,22 @@ impl Plan {
 impl Link {
     fn multiply_adds(&self, batch: usize) -> f64 {
         match &self.operation {
-            Operation::Product(p) => batch as f64 * p.b_layout.rows as f64 * p.b_layout.cols as f64,
+            Operation::Product(p) => {
+                batch as f64 * p.positions as f64 * p.b_layout.rows as f64 * p.b_layout.cols as f64
+            }
+            // The first step counts for all of a pass.
+            Operation::Function { call, step: 0, .. } => batch as f64 * call.work,
             _ => 0.0,
         }
+    }
+}
+
+fn of_pass(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Prepare => " prepared",
+        Pass::Forward => "",
+        Pass::Backward => " backward",
+        Pass::Gradient => " gradient",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs a plan: the leader goes from phase to phase, the team shares each phase's tiles.
 
 use super::arena::{BufferId, Memory, Place, TileRows};
+use super::findings::Findings;
 use super::graph::Graph;
 use super::plan::{
     BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Phase, Plan, Product,
@@ -18,7 +19,7 @@ use crate::kernel::update::{self, AnyStep, CONSTRAINT_COLUMNS, Clip, Ready};
 use crate::kernel::{Element, activation, reduce, softmax};
 use crate::parallel::{Team, Tile};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// What a run needs besides its plan.
@@ -69,19 +70,6 @@ pub(crate) struct Outcome<T> {
     pub finite: bool,
 }
 
-/// What the tiles of a run tell the leader.
-pub(super) struct Findings {
-    /// The least index of an input that is not finite.
-    pub input: AtomicUsize,
-    /// The least index of an output that is not finite.
-    pub output: AtomicUsize,
-    pub correct: AtomicUsize,
-    pub finite: AtomicBool,
-}
-
-/// No such index.
-pub(super) const NONE: usize = usize::MAX;
-
 impl<T: Element> Run<'_, T> {
     /// Runs all phases with `team`, and adds the seconds of each to `seconds`, if there are any.
     ///
@@ -94,12 +82,7 @@ impl<T: Element> Run<'_, T> {
         mut seconds: Option<&mut [f64]>,
     ) -> Result<Outcome<T>> {
         assert_eq!(self.indices.len(), self.plan.batch, "a plan is for one batch size");
-        let findings = Findings {
-            input: AtomicUsize::new(NONE),
-            output: AtomicUsize::new(NONE),
-            correct: AtomicUsize::new(0),
-            finite: AtomicBool::new(true),
-        };
+        let findings = Findings::none();
         let mut mean = None;
         ready.clear();
         ready.extend(self.updates.iter().map(AnyStep::ready));
@@ -126,6 +109,7 @@ impl<T: Element> Run<'_, T> {
             if let Some(input) = phase.input {
                 self.check_input(input, &findings)?;
             }
+            self.check_refused(&findings)?;
             if let Some(losses) = phase.losses {
                 mean = Some(self.mean_loss(losses, &findings)?);
             }
@@ -164,6 +148,10 @@ impl<T: Element> Run<'_, T> {
                     self.custom_gradient(custom, tile.member);
                     Ok(())
                 }
+                Work::Function(job) => {
+                    self.batch_step(job, index as usize, tile.member, ready, findings);
+                    Ok(())
+                }
                 Work::Update => {
                     self.update(index as usize, ready, findings);
                     Ok(())
@@ -195,6 +183,10 @@ impl<T: Element> Run<'_, T> {
         for link in &chain.links {
             // SAFETY: passed on: the rows of a tile are its alone.
             unsafe { self.operation(&link.operation, link.row, rows, findings)? };
+            if findings.refuses.load(Ordering::Relaxed) {
+                // What the other operations would work on may not be there.
+                break;
+            }
         }
         Ok(())
     }
@@ -240,10 +232,10 @@ impl<T: Element> Run<'_, T> {
                     let x = memory.read(input, start(input), len);
                     activation::forward(context, activation, x, memory.write(output, start(output), len))
                 }
-                Operation::Softmax { input, output, log } => {
+                Operation::Softmax { input, output, log, row: each } => {
                     let x = memory.read(input, start(input), len);
                     let forward = if log { softmax::log_softmax } else { softmax::forward };
-                    forward(context, x, memory.write(output, start(output), len), row)
+                    forward(context, x, memory.write(output, start(output), len), each)
                 }
                 Operation::Loss { output, targets, losses, d_output } => {
                     let y = memory.read(output, start(output), len);
@@ -259,11 +251,24 @@ impl<T: Element> Run<'_, T> {
                     let saved = memory.read(saved, start(saved), len);
                     activation::backward_in_place(context, activation, saved, memory.write(d, start(d), len))
                 }
-                Operation::SoftmaxBackward { output, d_output, d_input, log } => {
+                Operation::SoftmaxBackward { output, d_output, d_input, log, row: each } => {
                     let y = memory.read(output, start(output), len);
                     let d = memory.read(d_output, start(d_output), len);
                     let backward = if log { softmax::log_softmax_backward } else { softmax::backward };
-                    backward(context, y, d, memory.write(d_input, start(d_input), len), row)
+                    backward(context, y, d, memory.write(d_input, start(d_input), len), each)
+                }
+                Operation::Function { ref call, pass, step } => {
+                    self.samples_step(call, pass, step, rows, findings);
+                    Ok(())
+                }
+                Operation::AddTo { from, to } => {
+                    let from = memory.read(from, start(from), len);
+                    memory.write(to, start(to), len).iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+                    Ok(())
+                }
+                Operation::Zero { buffer } => {
+                    memory.write(buffer, start(buffer), len).fill(T::zero());
+                    Ok(())
                 }
                 Operation::Noise { input, output, noise, at } => {
                     let y = memory.write(output, start(output), len);
@@ -380,7 +385,7 @@ impl<T: Element> Run<'_, T> {
         // A and C have a row for each sample, if there are rows to choose.
         let at = |place: Place, row: usize| {
             let offset = match (place, &rows) {
-                (Place::Buffer(id), Some(rows)) => self.memory.start(id, rows, row),
+                (Place::Buffer(id), Some(rows)) => self.memory.start(id, rows, p.positions * row),
                 _ => 0,
             };
             self.memory.pointer(place).wrapping_add(offset)
@@ -419,8 +424,8 @@ impl<T: Element> Run<'_, T> {
         let start = bias.gradient + first;
         // SAFETY: nobody writes the gradient of the output in this phase; the columns are this tile's alone.
         unsafe {
-            let input = self.memory.read(bias.d_output, 0, self.plan.batch * bias.width);
-            let (rows, row_stride) = (self.plan.batch, bias.width);
+            let (rows, row_stride) = (self.plan.batch * bias.positions, bias.width);
+            let input = self.memory.read(bias.d_output, 0, rows * row_stride);
             let gradients = self.memory.gradients_mut(start, columns);
             let sums = |out| reduce::ColumnSums { input, rows, row_stride, first_column: first, out };
             if self.accumulate {

@@ -1,8 +1,9 @@
 //! Products with a batch that holds many zeros: see `kernel/gemm/zeros.rs`.
 
 use super::arena::{Place, TileRows};
+use super::findings::Findings;
 use super::plan::Product;
-use super::run::{Findings, Run, one_row};
+use super::run::{Run, one_row};
 use crate::error::Result;
 use crate::kernel::gemm::zeros;
 use crate::kernel::update::Ready;

@@ -21,12 +21,24 @@ pub(crate) fn count_work(graph: &Graph, batch: usize, task: Task) -> f64 {
     }
     let mut work = 0.0;
     for (index, node) in graph.nodes.iter().enumerate() {
-        let (inputs, outputs) = (graph.width(node.input) as f64, graph.width(node.output) as f64);
+        let (inputs, outputs) = (graph.width(node.input()) as f64, graph.width(node.output) as f64);
         work += batch as f64
             * match (node.op, task.is_training()) {
-                (Op::Dense { .. }, false) => inputs * outputs,
-                (Op::Dense { .. }, true) if index == 0 && !task.wants_d_input() => 2.0 * inputs * outputs,
-                (Op::Dense { .. }, true) => 3.0 * inputs * outputs,
+                (Op::Dense { positions, .. }, training) => {
+                    let first = index == 0 && !task.wants_d_input();
+                    let times = if !training {
+                        1.0
+                    } else if first {
+                        2.0
+                    } else {
+                        3.0
+                    };
+                    times * inputs * outputs / positions as f64
+                }
+                (Op::Function(function), training) => {
+                    let work = graph.functions[function].function.function().work().max(8.0 * outputs);
+                    if training { 3.0 * work } else { work }
+                }
                 (Op::Activation(_) | Op::Softmax { .. } | Op::Noise { .. } | Op::Custom { .. }, _) => {
                     8.0 * outputs
                 }

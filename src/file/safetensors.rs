@@ -539,9 +539,9 @@ fn header(metadata: &[(&str, &str)], parts: &[Part]) -> (String, usize) {
     (text, digits)
 }
 
-/// Hands each number of whole elements to `take`, exactly. Those that are no floats are passed over: the caller looked at the
-/// type.
-pub(crate) fn floats(dtype: Dtype, bytes: &[u8], take: impl FnMut(f64)) {
+/// Hands each number of whole elements to `take`: exactly, if it is no integer beyond 2^53. Other types are passed over: the
+/// caller looked at it.
+pub(crate) fn numbers(dtype: Dtype, bytes: &[u8], take: impl FnMut(f64)) {
     match dtype {
         Dtype::F64 => bytes.as_chunks().0.iter().map(|&it| f64::from_le_bytes(it)).for_each(take),
         Dtype::F32 => bytes.as_chunks().0.iter().map(|&it| f32::from_le_bytes(it).into()).for_each(take),
@@ -551,7 +551,8 @@ pub(crate) fn floats(dtype: Dtype, bytes: &[u8], take: impl FnMut(f64)) {
         Dtype::Bf16 => {
             bytes.as_chunks().0.iter().map(|&it| brain(u16::from_le_bytes(it)).into()).for_each(take)
         }
-        Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::Other(_) => {}
+        Dtype::I64 => bytes.as_chunks().0.iter().map(|&it| i64::from_le_bytes(it) as f64).for_each(take),
+        Dtype::I32 | Dtype::U8 | Dtype::Other(_) => {}
     }
 }
 

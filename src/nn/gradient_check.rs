@@ -35,6 +35,11 @@ impl Model<f64> {
     /// # Ok::<(), gemmule::Error>(())
     /// ```
     pub fn gradient_error(&mut self, source: &dyn BatchSource<f64>, indices: &[usize]) -> Result<f64> {
+        // Every pass changes them.
+        let mut buffers: Vec<(String, Tensor<f64>)> = Vec::new();
+        for info in self.buffers() {
+            buffers.push((info.name.clone(), self.parameter(&info.name)?));
+        }
         self.gradients(source, indices)?;
         let mut trained: Vec<(String, Tensor<f64>, Tensor<f64>)> = Vec::new();
         for info in self.parameters() {
@@ -61,6 +66,9 @@ impl Model<f64> {
             self.set_parameter(name, values)?;
         }
         self.gradients(source, indices)?;
+        for (name, values) in &buffers {
+            self.set_parameter(name, values)?;
+        }
         Ok(worst)
     }
 }

@@ -110,8 +110,10 @@ enum Draw {
 
 /// Rows and columns of a weight as it is shown; of a vector there are none.
 fn shown(parameter: &Parameter, what: &str) -> Result<(usize, usize)> {
-    if parameter.transposed {
-        return Ok((parameter.cols, parameter.rows));
+    if let [outputs, inputs @ ..] = parameter.shape.as_slice()
+        && !inputs.is_empty()
+    {
+        return Ok((*outputs, inputs.iter().product()));
     }
     let got = format!("the vector {}", parameter.name);
     Err(Error::argument("build", "initialiser", format_args!("a weight for {what}: outputs x inputs"), got))

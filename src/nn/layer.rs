@@ -15,6 +15,11 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// The features that it takes; `None` if it takes any number.
     fn inputs(&self) -> Option<usize>;
 
+    /// Whether [`lower`](Self::lower) looks at the features itself: of what is made of layers, so that an error names the one within.
+    fn checks_inputs(&self) -> bool {
+        false
+    }
+
     /// Adds its parameters and operations to the graph and returns its output. The width of `input` is one that
     /// [`inputs`](Self::inputs) allows.
     ///
@@ -27,11 +32,21 @@ pub trait Layer: fmt::Debug + Send + Sync {
     fn spec(&self) -> Option<Spec> {
         None
     }
+
+    /// Whether it has a number, with which the names of its parameters begin, as a module of PyTorch's `Sequential` has. An
+    /// [`Input`](super::Input) has none.
+    fn is_counted(&self) -> bool {
+        true
+    }
 }
 
 /// A dense (fully connected, linear) layer: y = x W^T + b, with W of outputs x inputs as in PyTorch.
 ///
 /// Parameters `weight` (outputs, inputs) and `bias` (outputs). Both begin as in PyTorch unless said otherwise.
+///
+/// Of values of more dimensions it takes the last one, at each position by itself: on sequences (L, inputs) it is Keras'
+/// `TimeDistributed(Dense(..))`.
+#[doc(alias = "TimeDistributed")]
 #[derive(Clone, Copy, Debug)]
 pub struct Dense {
     inputs: usize,

@@ -4,13 +4,16 @@ use super::init;
 use super::layer::Layer;
 use super::spec::Spec;
 use crate::context::{Backend, Context};
-use crate::engine::{BatchSource, Engine, Fusion, Graph, Loss, LossWeights, Parameter, TargetKind, Task};
+use crate::engine::{
+    BatchSource, Engine, Fusion, Graph, Loss, LossWeights, Parameter, TargetKind, Task, places,
+};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::kernel::{Element, reduce};
 use crate::optim::{Clip, Groups, Optimizer};
 use crate::rng::{Rng, purpose};
 use crate::tensor::Tensor;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -49,7 +52,8 @@ impl<T: Element> Model<T> {
         let rng = Rng::new(seed).stream(purpose::INIT);
         for (index, parameter) in parameters.iter().enumerate() {
             // Each parameter has a stream of its own: its numbers do not depend on the layers before it.
-            let values: Vec<T> = init::draw(&context, parameter, &mut rng.stream(index as u64))?;
+            let mut values: Vec<T> = init::draw(&context, parameter, &mut rng.stream(index as u64))?;
+            values[parameter.zeros.clone()].fill(T::zero());
             if let Some(index) = reduce::first_non_finite(&context, &values) {
                 let (place, value) = (parameter.name.clone(), values[index].to_f64());
                 return Err(Error::NonFinite { what: "parameter", place, step: 0, index, value });
@@ -157,7 +161,7 @@ impl<T: Element> Model<T> {
         self.find("is_trainable", name).map(|(_, parameter)| !parameter.frozen)
     }
 
-    /// The parameters that are called so, and those of the layers.
+    /// The parameters that are called so, and those of the layers; no buffers, which are not trained.
     pub(super) fn find_all(&self, operation: &'static str, names: &[&str]) -> Result<Vec<usize>> {
         let all = &self.engine.graph().parameters;
         let mut found = Vec::new();
@@ -165,12 +169,13 @@ impl<T: Element> Model<T> {
             let before = found.len();
             let is_of_layer =
                 |p: &Parameter| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-            let fits = all.iter().enumerate().filter(|(_, p)| p.name == *name || is_of_layer(p));
+            let fits = |p: &Parameter| !p.buffer && (p.name == *name || is_of_layer(p));
+            let fits = all.iter().enumerate().filter(|(_, p)| fits(p));
             found.extend(fits.map(|(index, _)| index));
             // A layer without parameters is one, too.
-            let is_layer = name.parse().is_ok_and(|layer: usize| layer < self.engine.graph().layers.len());
+            let is_layer = name.parse().is_ok_and(|layer: usize| layer < self.engine.graph().counted);
             if found.len() == before && !is_layer {
-                self.find(operation, name)?;
+                return Err(self.unknown(operation, name, |p| !p.buffer));
             }
         }
         Ok(found)
@@ -268,26 +273,46 @@ impl<T: Element> Model<T> {
         self.engine.steps()
     }
 
-    /// The number of all parameters' numbers, frozen ones too.
+    /// The number of all parameters' numbers, frozen ones too; without buffers.
     pub fn parameter_count(&self) -> usize {
-        self.engine.graph().parameters.iter().map(Parameter::len).sum()
+        self.engine.graph().parameters.iter().filter(|p| !p.buffer).map(Parameter::len).sum()
     }
 
-    /// Names and shapes of all parameters, in order.
+    /// Names and shapes of all parameters, in order; without [`buffers`](Self::buffers).
     pub fn parameters(&self) -> Vec<ParameterInfo> {
-        let info = |p: &Parameter| ParameterInfo { name: p.name.clone(), shape: shape(p) };
-        self.engine.graph().parameters.iter().map(info).collect()
+        self.infos(false)
+    }
+
+    /// Names and shapes of what is kept beside the parameters and not trained, as PyTorch's buffers: running statistics, for
+    /// example `1.running_mean`. [`parameter`](Self::parameter) and [`set_parameter`](Self::set_parameter) take these names
+    /// too, and files and checkpoints hold them; no optimiser, constraint or change of what is trained touches them.
+    pub fn buffers(&self) -> Vec<ParameterInfo> {
+        self.infos(true)
+    }
+
+    fn infos(&self, buffers: bool) -> Vec<ParameterInfo> {
+        let all = self.engine.graph().parameters.iter().filter(|p| p.buffer == buffers);
+        all.map(|p| ParameterInfo { name: p.name.clone(), shape: shape(p) }).collect()
+    }
+
+    /// Where the buffers lie in [`all_parameters`](Self::all_parameters).
+    pub(crate) fn buffer_ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.engine.graph().parameters.iter().filter(|p| p.buffer).map(Parameter::range)
     }
 
     pub(super) fn find(&self, operation: &'static str, name: &str) -> Result<(usize, &Parameter)> {
         let all = &self.engine.graph().parameters;
-        all.iter().enumerate().find(|(_, p)| p.name == name).ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|p| p.name.as_str()).collect();
-            Error::argument(operation, "name", format_args!("one of {}", names.join(", ")), name)
-        })
+        let found = all.iter().enumerate().find(|(_, p)| p.name == name);
+        found.ok_or_else(|| self.unknown(operation, name, |_| true))
     }
 
-    /// A parameter's numbers: a weight as outputs x inputs.
+    fn unknown(&self, operation: &'static str, name: &str, is_one: impl Fn(&Parameter) -> bool) -> Error {
+        let all = self.engine.graph().parameters.iter().filter(|p| is_one(p));
+        let names: Vec<_> = all.map(|p| p.name.as_str()).collect();
+        Error::argument(operation, "name", format_args!("one of {}", names.join(", ")), name)
+    }
+
+    /// A parameter's numbers: a weight as outputs x inputs. Or those of a buffer.
     ///
     /// # Errors
     /// [`Error::Argument`] lists the names there are.
@@ -296,7 +321,7 @@ impl<T: Element> Model<T> {
         read(parameter, self.engine.parameters(parameter))
     }
 
-    /// Overwrites a parameter: a weight is given as outputs x inputs.
+    /// Overwrites a parameter, or a buffer: a weight is given as outputs x inputs.
     ///
     /// # Errors
     /// [`Error::Argument`] lists the names there are; [`Error::Shape`] if the shape is another;
@@ -325,7 +350,7 @@ impl<T: Element> Model<T> {
     pub fn gradient(&self, name: &str) -> Result<Tensor<T>> {
         let (_, parameter) = self.find("gradient", name)?;
         if parameter.frozen {
-            let what = "the parameter is frozen, so it has no gradient";
+            let what = "the parameter is frozen, or a buffer, so it has no gradient";
             return Err(Error::State { operation: "gradient", what });
         }
         let missing = Error::State { operation: "gradient", what: "no step was taken yet" };
@@ -410,13 +435,12 @@ impl<T: Element> Model<T> {
 }
 
 pub(super) fn shape(parameter: &Parameter) -> Vec<usize> {
-    if parameter.transposed { vec![parameter.cols, parameter.rows] } else { vec![parameter.len()] }
+    parameter.shape.clone()
 }
 
 /// The index in the flat arrays of each number in the order in which it is shown.
-pub(super) fn order(parameter: &Parameter) -> impl Iterator<Item = usize> {
-    let (rows, cols) = (parameter.rows, parameter.cols);
-    (0..cols).flat_map(move |col| (0..rows).map(move |row| row * cols + col))
+pub(super) fn order(parameter: &Parameter) -> impl Iterator<Item = usize> + '_ {
+    places(&parameter.axes)
 }
 
 fn read<T: Element>(parameter: &Parameter, flat: &[T]) -> Result<Tensor<T>> {

@@ -4,6 +4,7 @@
 //! layer, and the element's place in the batch; not of threads, and the same when a run is resumed.
 
 use super::layer::Layer;
+use super::pool::spatial;
 use super::spec::Spec;
 use crate::engine::{Builder, Value};
 use crate::error::Result;
@@ -86,6 +87,60 @@ impl Layer for GaussianDropout {
 
     fn spec(&self) -> Option<Spec> {
         Some(Spec::new("gaussian_dropout").with("rate", self.rate))
+    }
+}
+
+/// Dropout of whole channels, of values with D dimensions behind them, 1 or 2: see [`Dropout1d`] and [`Dropout2d`].
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelDropout<const D: usize> {
+    rate: f64,
+}
+
+/// Dropout of whole channels of `(C, L)` (Keras' `SpatialDropout1D`): see [`Dropout2d`].
+#[doc(alias = "SpatialDropout1D")]
+pub type Dropout1d = ChannelDropout<1>;
+
+/// Dropout of whole channels of `(C, H, W)` (Tompson et al. 2015; PyTorch's `Dropout2d`, Keras' `SpatialDropout2D`): in training each
+/// sample's channel is 0 everywhere with the probability `rate`, or else divided by 1 - `rate`; otherwise nothing happens.
+///
+/// ```
+/// use gemmule::nn::{Activation, Conv2d, Dense, Dropout2d, Flatten, Input, Sequential};
+/// let model = Sequential::new()
+///     .with(Input::new(&[1, 28, 28]))
+///     .with(Conv2d::new(1, 8, 3))
+///     .with(Activation::Relu)
+///     .with(Dropout2d::new(0.1))
+///     .with(Flatten::new())
+///     .with(Dense::new(8 * 26 * 26, 10))
+///     .build::<f32>(0)?;
+/// # Ok::<(), gemmule::Error>(())
+/// ```
+#[doc(alias = "SpatialDropout2D")]
+pub type Dropout2d = ChannelDropout<2>;
+
+impl<const D: usize> ChannelDropout<D> {
+    /// Drops channels with the probability `rate`, which is at least 0 and below 1 (or building the model fails).
+    pub fn new(rate: f64) -> Self {
+        Self { rate }
+    }
+}
+
+impl<const D: usize> Layer for ChannelDropout<D> {
+    fn describe(&self) -> String {
+        format!("Dropout{D}d {}", self.rate)
+    }
+
+    fn inputs(&self) -> Option<usize> {
+        None
+    }
+
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
+        spatial::<D>(builder, input)?;
+        builder.channel_dropout(input, self.rate)
+    }
+
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec::new(format!("dropout{D}d")).with("rate", self.rate))
     }
 }
 

@@ -44,6 +44,8 @@ pub enum OptionValue {
     Numbers(Vec<f64>),
     /// Something that has options of its own.
     Spec(Spec),
+    /// Several such, in order: the layers of a chain.
+    Specs(Vec<Spec>),
 }
 
 impl From<bool> for OptionValue {
@@ -101,6 +103,12 @@ impl From<Spec> for OptionValue {
     }
 }
 
+impl From<Vec<Spec>> for OptionValue {
+    fn from(value: Vec<Spec>) -> Self {
+        Self::Specs(value)
+    }
+}
+
 impl OptionValue {
     fn kind(&self) -> &'static str {
         match self {
@@ -110,6 +118,7 @@ impl OptionValue {
             Self::Text(_) => "a text",
             Self::Numbers(_) => "numbers",
             Self::Spec(_) => "something with options",
+            Self::Specs(_) => "descriptions",
         }
     }
 }
@@ -217,6 +226,19 @@ impl Spec {
         match self.get(name) {
             Some(OptionValue::Spec(spec)) => Ok(spec),
             _ => self.refuse(name, "something with options"),
+        }
+    }
+
+    /// Descriptions, such as those of the layers of a chain.
+    ///
+    /// # Errors
+    /// As [`integer`](Self::integer).
+    pub fn specs(&self, name: &str) -> Result<&[Self]> {
+        match self.get(name) {
+            Some(OptionValue::Specs(specs)) => Ok(specs),
+            // In a file an empty list is one of anything.
+            Some(OptionValue::Numbers(none)) if none.is_empty() => Ok(&[]),
+            _ => self.refuse(name, "descriptions"),
         }
     }
 

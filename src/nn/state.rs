@@ -144,7 +144,11 @@ impl<T: Element> Model<T> {
             all.push(Arrays { values: values("parameter".to_owned())?, states: of_optimiser });
             let place = format!("group and frozen/{name}");
             match *state.integers(&place)? {
-                [group, frozen] if group < optimizers.len() as u64 && frozen < 2 => {
+                [group, frozen]
+                    if group < optimizers.len() as u64
+                        && frozen < 2
+                        && (!parameter.buffer || [group, frozen] == [0, 1]) =>
+                {
                     groups.push((group as usize, frozen == 1));
                 }
                 ref other => {

@@ -29,7 +29,8 @@ impl<T: Element> Model<T> {
     /// [`Error::Io`]: the old file is as it was then. [`Error::OutOfMemory`]: a copy of the parameters is made.
     pub fn save_npz(&self, path: impl AsRef<Path>) -> Result<()> {
         let named = |info: crate::nn::ParameterInfo| Ok((self.parameter(&info.name)?, info.name));
-        let arrays: Vec<_> = self.parameters().into_iter().map(named).collect::<Result<_>>()?;
+        let arrays: Vec<_> =
+            self.parameters().into_iter().chain(self.buffers()).map(named).collect::<Result<_>>()?;
         write::write(path.as_ref(), |out| {
             write_npz_to(out, arrays.iter().map(|(tensor, name)| (name, tensor))).map_err(|error| match error
             {

@@ -26,7 +26,7 @@ pub(super) const VERSION: u64 = 1;
 /// The longest JSON of one layer, in bytes: what it is made of while it is read follows this.
 const LONGEST_SPEC: usize = 1 << 16;
 /// How deep specs may be nested.
-const DEEPEST_SPEC: usize = 8;
+const DEEPEST_SPEC: usize = 16;
 /// Numbers of one list that a file may have, whatever its size.
 const MOST_NUMBERS: u64 = 1 << 16;
 /// Layers (parameters in lists) that a file may have without tensors of some size.
@@ -49,6 +49,13 @@ pub(super) struct Description {
 
 /// A spec with the names of what is in it; `Err` names an option that JSON does not hold.
 pub(super) fn push_spec(out: &mut String, spec: &Spec) -> Result<(), String> {
+    push_nested(out, spec, 0)
+}
+
+fn push_nested(out: &mut String, spec: &Spec, depth: usize) -> Result<(), String> {
+    if depth > DEEPEST_SPEC {
+        return Err(format!("descriptions nested more than {DEEPEST_SPEC} deep"));
+    }
     let start = out.len();
     out.push_str("{\"kind\":");
     push_string(out, &spec.kind);
@@ -84,7 +91,17 @@ pub(super) fn push_spec(out: &mut String, spec: &Spec) -> Result<(), String> {
                 }
                 out.push(']');
             }
-            OptionValue::Spec(spec) => push_spec(out, spec)?,
+            OptionValue::Spec(spec) => push_nested(out, spec, depth + 1)?,
+            OptionValue::Specs(specs) => {
+                out.push('[');
+                for (index, spec) in specs.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    push_nested(out, spec, depth + 1)?;
+                }
+                out.push(']');
+            }
         }
     }
     out.push_str("}}");
@@ -129,6 +146,14 @@ fn read_value(parser: &mut Parser<'_>, depth: usize) -> Result<OptionValue, Faul
     Ok(match parser.peek() {
         Some(b'{') => OptionValue::Spec(read_spec(parser, depth + 1)?),
         Some(b'"') => OptionValue::Text(parser.string()?.into_owned()),
+        Some(b'[') if holds_objects(parser) => {
+            let mut specs = Vec::new();
+            parser.array(|parser| {
+                specs.push(read_spec(parser, depth + 1)?);
+                Ok(())
+            })?;
+            OptionValue::Specs(specs)
+        }
         Some(b'[') => OptionValue::Numbers(read_numbers(parser, LONGEST_SPEC as u64)?),
         Some(b't' | b'f') => OptionValue::Flag(parser.word()? == "true"),
         _ => {
@@ -139,6 +164,17 @@ fn read_value(parser: &mut Parser<'_>, depth: usize) -> Result<OptionValue, Faul
             }
         }
     })
+}
+
+/// Whether the first element of the array that comes is an object.
+fn holds_objects(parser: &Parser<'_>) -> bool {
+    let mut found = false;
+    // What is wrong with it is found when it is read.
+    let _ = parser.clone().array(|parser| {
+        found |= parser.peek() == Some(b'{');
+        Err(Fault::new("array", "its first element", "more"))
+    });
+    found
 }
 
 fn read_flag(parser: &mut Parser<'_>) -> Result<bool, Fault> {

@@ -109,7 +109,7 @@ impl<'a> SavedModel<'a> {
     }
 
     /// Whether elements of another type are converted: f16, bf16 and f32 to wider ones exactly, others to the nearest.
-    /// Integers are never parameters.
+    /// Integers are never parameters, but for counts of batches.
     #[must_use]
     pub fn convert(self, on: bool) -> Self {
         Self { convert: on, ..self }
@@ -175,7 +175,7 @@ impl<'a> SavedModel<'a> {
             return self.refuse_type(&found.element, T::NAME);
         }
         let net = found.layers.into_iter().fold(Sequential::new(), Sequential::with);
-        let graph = net.lower()?;
+        let graph = net.graph()?;
         let inputs = graph.width(graph.input);
         if inputs as u64 != found.inputs {
             return self.checked(Err(Fault::new("inputs", inputs, found.inputs)));
@@ -272,8 +272,12 @@ impl<'a> SavedModel<'a> {
                 report.mis_shaped.push(MisShaped { name, expected, got });
                 continue;
             }
-            let exact = if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 };
             let dtype = self.header.dtype(at);
+            let exact = match size_of::<T>() {
+                _ if parameter.is_count() && dtype == Dtype::I64 => Dtype::I64,
+                4 => Dtype::F32,
+                _ => Dtype::F64,
+            };
             let is_float = matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16);
             if dtype != exact && !(self.convert && is_float) {
                 let what = format!("the type of {}", short(&name));
@@ -348,7 +352,7 @@ impl<'a, T: Element> Incoming<'a, T> {
 
     fn take(&mut self, dtype: Dtype, piece: &[u8]) -> Result<()> {
         let mut bad = None;
-        safetensors::floats(dtype, piece, |value| {
+        safetensors::numbers(dtype, piece, |value| {
             let value = T::from_f64(value);
             if !value.is_finite() && bad.is_none() {
                 bad = Some((self.seen, value.to_f64()));

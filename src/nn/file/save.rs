@@ -91,7 +91,7 @@ impl<'a, T: Element> ModelFile<'a, T> {
     /// As [`save`](Self::save); [`Error::OutOfMemory`].
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let (metadata, parts) = self.contents()?;
-        let numbers = self.model.parameter_count();
+        let numbers: usize = self.model.engine.graph().parameters.iter().map(Parameter::len).sum();
         // An upper bound for the header of common names: it grows if there is more.
         let header = 1024 + 2 * metadata.as_ref().map_or(0, String::len) + 128 * parts.len();
         let bytes = numbers.saturating_mul(size_of::<T>()).saturating_add(header);
@@ -127,7 +127,11 @@ impl<'a, T: Element> ModelFile<'a, T> {
                 let (place, value) = (parameter.name.clone(), value.to_f64());
                 return Err(Error::NonFinite { what: "parameter", place, step: model.steps(), index, value });
             }
-            let dtype = if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 };
+            let dtype = match size_of::<T>() {
+                _ if parameter.is_count() => Dtype::I64,
+                4 => Dtype::F32,
+                _ => Dtype::F64,
+            };
             parts.push(Part { name: parameter.name.clone(), dtype, shape: shape(parameter) });
         }
         Ok((if self.described { Some(self.describe()?) } else { None }, parts))
@@ -139,7 +143,7 @@ impl<'a, T: Element> ModelFile<'a, T> {
         let mut out = format!("{{\"version\":{VERSION},\"crate\":\"{version}\",\"element\":\"{}\"", T::NAME);
         push(&mut out, format_args!(",\"inputs\":{},\"seed\":{}", model.inputs(), model.engine.seed));
         let refuse = |what, expected: &str, got: String| Err(Error::argument("save", what, expected, got));
-        let layers = model.specs().into_iter().zip(&graph.layers);
+        let layers = model.specs().into_iter().zip(graph.tops.iter().map(|&top| &graph.layers[top]));
         list(&mut out, "layers", ('[', ']'), layers, |out, (spec, name)| {
             let Some(spec) = spec else {
                 let expected = "layers that describe themselves (Layer::spec), or save_weights";
@@ -167,7 +171,7 @@ impl<'a, T: Element> ModelFile<'a, T> {
             plain(&mut out, &clip_spec(model.engine.clip))?;
             push(&mut out, format_args!(",\"check_gradients\":{}", model.engine.check_gradients));
         }
-        let frozen = graph.parameters.iter().filter(|parameter| parameter.frozen);
+        let frozen = graph.parameters.iter().filter(|parameter| parameter.frozen && !parameter.buffer);
         list(&mut out, "frozen", ('[', ']'), frozen, |out, parameter| {
             push_string(out, &parameter.name);
             Ok(())
@@ -223,6 +227,9 @@ fn list<I>(
 
 /// Writes a parameter as it is shown: a weight as outputs x inputs.
 fn write_values<T: Element>(parameter: &Parameter, flat: &[T], out: &mut dyn Write) -> io::Result<()> {
+    if parameter.is_count() {
+        return out.write_all(&(Element::to_f64(flat[0]) as i64).to_le_bytes());
+    }
     let mut piece = Vec::with_capacity(PIECE);
     for index in order(parameter) {
         let bits = flat[index].bits();

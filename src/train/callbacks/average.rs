@@ -21,6 +21,9 @@ use crate::train::{Callback, Control, Event, Run};
 /// epoch, and so do checkpoints after an epoch. Without validation samples the average is only put in when the run ends. Add it
 /// before callbacks that look at the weights.
 ///
+/// Buffers, such as the running statistics of batch norms, are not averaged: with the average go those of its last update, as in
+/// PyTorch.
+///
 /// The bits do not depend on the number of threads; its state is in checkpoints.
 ///
 /// ```
@@ -145,6 +148,10 @@ impl<T: Element> ExponentialMovingAverage<T> {
             // The threads of the run wait for the next step meanwhile, and are not to be woken for this.
             let context = model.context().with_parallelism(crate::Parallelism::Serial);
             moving_average(&context, self.decay_now(), &mut self.other, weights)?;
+            // Running statistics are averages already.
+            for range in model.buffer_ranges() {
+                self.other[range.clone()].copy_from_slice(&weights[range]);
+            }
         }
         self.updates += 1;
         Ok(())
