@@ -3,8 +3,10 @@
 
 use gemmule::data::{Dataset, read_safetensors};
 use gemmule::nn::{
-    Activation, Dense, Dropout, Init, Model, ModelFile, SavedModel, Sequential, Softmax, Strict,
+    Activation, BatchNorm1d, BatchNorm2d, Dense, Dropout, GroupNorm, Gru, Init, Input, InstanceNorm, Layer,
+    LayerNorm, Loss, Lstm, Model, ModelFile, RmsNorm, Rnn, SavedModel, Sequential, Softmax, Strict,
 };
+use gemmule::optim::Sgd;
 use gemmule::{Element, Tensor};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +61,33 @@ fn loads_torch<T: Element>(name: &str, limit: f64) {
 fn weights_of_pytorch_give_its_logits() {
     loads_torch::<f32>("mlp_f32", 1e-6);
     loads_torch::<f64>("mlp_f64", 1e-14);
+}
+
+fn norms() -> Sequential {
+    Sequential::new()
+        .with(Dense::new(6, 8))
+        .with(BatchNorm1d::new(8))
+        .with(Activation::Relu)
+        .with(Dense::new(8, 5).without_bias())
+        .with(LayerNorm::new(&[5]))
+        .with(RmsNorm::new(&[5]).eps(1e-6))
+        .with(Dense::new(5, 3))
+}
+
+fn loads_torch_norms<T: Element>(name: &str, limit: f64) {
+    let mut model = norms().build::<T>(1).unwrap();
+    let report = model.load_weights(golden(&format!("{name}.safetensors")), Strict::Yes).unwrap();
+    assert!(report.is_exact());
+    // An integer there.
+    assert_eq!(model.parameter("1.num_batches_tracked").unwrap().as_slice(), [T::from_f64(123_456.0)]);
+    let (x, logits) = io::<T>(name);
+    same_logits(&mut model, &x, logits.as_slice(), limit);
+}
+
+#[test]
+fn running_statistics_of_pytorch_give_its_logits() {
+    loads_torch_norms::<f32>("norms_f32", 2e-6);
+    loads_torch_norms::<f64>("norms_f64", 1e-14);
 }
 
 #[test]
@@ -149,6 +178,16 @@ fn write<T: Element>(folder: &Path, name: &str, net: &Sequential) {
     let mut model = net.build::<T>(7).unwrap();
     let x: Vec<T> = (0..4 * model.inputs()).map(|i| T::from_f64((i % 13) as f64 / 4.0 - 1.5)).collect();
     let x = Tensor::from_vec(&[4, model.inputs()], x).unwrap();
+    // Running statistics that are not those of the beginning.
+    if !model.buffers().is_empty() {
+        let targets = vec![T::from_f64(0.5); 4 * model.outputs()];
+        let targets = Tensor::from_vec(&[4, model.outputs()], targets).unwrap();
+        let data = Dataset::from_values(x.clone()).unwrap().with_values(targets).unwrap();
+        model.compile(Loss::MeanSquaredError, Sgd::default()).unwrap();
+        for _ in 0..5 {
+            model.step(&data, &[0, 1, 2, 3]).unwrap();
+        }
+    }
     let logits = predict(&mut model, &x);
     let wide = |tensor: &Tensor<T>| tensor.as_slice().iter().map(|&x| Element::to_f64(x)).collect::<Vec<_>>();
     let path = folder.join(format!("{name}.safetensors"));
@@ -168,6 +207,16 @@ fn models_for_pytorch() {
     write::<f32>(&folder, "mlp_f32", &mlp());
     write::<f64>(&folder, "mlp_f64", &mlp());
     write::<f32>(&folder, "softmax", &Sequential::new().with(Dense::new(5, 4)).with(Softmax));
+    write::<f32>(&folder, "norms_f32", &norms());
+    write::<f64>(&folder, "norms_f64", &norms());
+    let images = Sequential::new()
+        .with(Input::new(&[6, 5, 4]))
+        .with(BatchNorm2d::new(6).momentum(None))
+        .with(Activation::Tanh)
+        .with(GroupNorm::new(3, 6).eps(1e-3))
+        .with(InstanceNorm::new(6).affine(true))
+        .with(LayerNorm::new(&[5, 4]).bias(false));
+    write::<f32>(&folder, "norms of images", &images);
     let options = [
         Activation::LeakyRelu { slope: 0.3 },
         Activation::Elu { alpha: 0.7 },
@@ -179,6 +228,17 @@ fn models_for_pytorch() {
         let net = Sequential::new().with(first).with(activation).with(Dense::new(3, 2));
         write::<f32>(&folder, &format!("with {activation}"), &net);
     }
+    let recurrent: [Box<dyn Layer>; 3] = [
+        Box::new(Lstm::new(3, 4).num_layers(2).bidirectional().return_sequences(false)),
+        Box::new(Gru::new(3, 8).return_sequences(false)),
+        Box::new(Rnn::new(3, 8).relu().without_bias().return_sequences(false)),
+    ];
+    for layer in recurrent {
+        let name = layer.spec().unwrap().kind;
+        let net = Sequential::new().with(Input::new(&[5, 3])).with(layer).with(Dense::new(8, 2));
+        write::<f32>(&folder, &name, &net);
+        write::<f64>(&folder, &format!("{name}_f64"), &net);
+    }
     // What PyTorch saved with the same metadata is a model file too. `ci/torch.sh` says when there are such files.
     let mut seen = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
@@ -187,7 +247,7 @@ fn models_for_pytorch() {
             let load = |path: &Path| SavedModel::open(path).unwrap().convert(true).load::<f64>().unwrap();
             let (theirs, ours) = (load(&path), load(&path.with_extension("safetensors")));
             assert_eq!(theirs.specs(), ours.specs());
-            for info in ours.parameters() {
+            for info in ours.parameters().into_iter().chain(ours.buffers()) {
                 assert_eq!(ours.parameter(&info.name).unwrap(), theirs.parameter(&info.name).unwrap());
             }
             seen += 1;

@@ -48,7 +48,61 @@ ACTIVATIONS = {
     "gelu_tanh": lambda o: nn.GELU(approximate="tanh"),
     "mish": lambda o: nn.Mish(),
 }
+
+
+class View(nn.Module):
+    """Samples as rows of numbers, given their dimensions."""
+
+    def __init__(self, dims):
+        super().__init__()
+        self.dims = [int(dim) for dim in dims]
+
+    def forward(self, x):
+        return x.reshape(-1, *self.dims)
+
+
+def batch_norm(make):
+    def of(o):
+        momentum = None if o["momentum"] == "none" else o["momentum"]
+        return make(o["num_features"], o["eps"], momentum, o["affine"], o["track_running_stats"])
+
+    return of
+
+
+def sizes(numbers):
+    return [int(number) for number in numbers]
+
+
+NORMS = {
+    "batch_norm1d": batch_norm(nn.BatchNorm1d),
+    "batch_norm2d": batch_norm(nn.BatchNorm2d),
+    "layer_norm": lambda o: nn.LayerNorm(sizes(o["normalized_shape"]), o["eps"], o["elementwise_affine"], o["bias"]),
+    "rms_norm": lambda o: nn.RMSNorm(sizes(o["normalized_shape"]), None if o["eps"] == "none" else o["eps"], o["elementwise_affine"]),
+    "group_norm": lambda o: nn.GroupNorm(o["num_groups"], o["num_channels"], o["eps"], o["affine"]),
+    "instance_norm": lambda o: nn.InstanceNorm2d(o["num_features"], o["eps"], affine=o["affine"]),
+}
 OTHERS = {
+    "input": lambda o: View(o["dims"]),
+def recurrent(base):
+    """The class whose output is the sequence, or the last state of each direction."""
+    class Recurrent(base):
+        def forward(self, x):
+            output, state = super().forward(x)
+            if self.return_sequences:
+                return output
+            h = state[0] if isinstance(state, tuple) else state
+            return torch.cat(list(h[-2 if self.bidirectional else -1 :]), dim=-1)
+    def make(o):
+        more = {"nonlinearity": o["nonlinearity"]} if base is nn.RNN else {}
+        options = {name: o[name] for name in ["num_layers", "bias", "dropout", "bidirectional"]}
+        layer = Recurrent(o["input_size"], o["hidden_size"], batch_first=True, **options, **more)
+        layer.return_sequences = o["return_sequences"]
+        return layer
+    return make
+    "input": lambda o: nn.Unflatten(1, [int(n) for n in o["dims"]]),
+    "lstm": recurrent(nn.LSTM),
+    "gru": recurrent(nn.GRU),
+    "rnn": recurrent(nn.RNN),
     "dense": lambda o: nn.Linear(o["inputs"], o["outputs"], bias=o["bias"]),
     "dropout": lambda o: nn.Dropout(o["rate"]),
     "softmax": lambda o: nn.Softmax(dim=-1),
@@ -56,7 +110,7 @@ OTHERS = {
 
 
 def module(layer):
-    return {**ACTIVATIONS, **OTHERS}[layer["kind"]](layer["options"])
+    return {**ACTIVATIONS, **NORMS, **OTHERS}[layer["kind"]](layer["options"])
 
 
 def formula(shape, seed):
@@ -74,6 +128,13 @@ def fill(model):
         for seed, parameter in enumerate(model.parameters()):
             scale = parameter.shape[-1] ** -0.5 if parameter.dim() == 2 else 0.25
             parameter.copy_(formula(parameter.shape, seed + 1) * scale)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(formula(buffer.shape, 50) * 0.5)
+            elif name.endswith("running_var"):
+                buffer.copy_(formula(buffer.shape, 51) * 0.5 + 1)
+            elif name.endswith("num_batches_tracked"):
+                buffer.fill_(123456)
 
 
 def save(name, model, inputs, dtype, state=None):
@@ -123,12 +184,26 @@ def mlp():
     )
 
 
+def norms():
+    return nn.Sequential(
+        nn.Linear(6, 8),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Linear(8, 5, bias=False),
+        nn.LayerNorm(5),
+        nn.RMSNorm(5, eps=1e-6),
+        nn.Linear(5, 3),
+    )
+
+
 def write():
     os.makedirs(FOLDER, exist_ok=True)
     save("mlp_f32", mlp(), 6, torch.float32)
     save("mlp_f64", mlp(), 6, torch.float64)
     save("activations", Several(), 4, torch.float32)
     save("wrapped", Wrapped(), 4, torch.float32)
+    save("norms_f32", norms(), 6, torch.float32)
+    save("norms_f64", norms(), 6, torch.float64)
     # Weights in half precision, as they are often published; the logits are those of the rounded weights in float32.
     for name, dtype in [("mlp_f16", torch.float16), ("mlp_bf16", torch.bfloat16)]:
         model, x = save(name, mlp(), 6, dtype)
