@@ -5,12 +5,13 @@
 //! | workload | |
 //! | --- | --- |
 //! | `mlp64_b32`, ... | training with `fit`: float32, Adam(1e-3), softmax cross-entropy from integer labels, shuffled mini-batches gathered from an in-memory set of 20,480 samples (784 features), the gather counted; these are run if none is named |
+//! | `cnn_b64`, `lenet_b64`, `resnet8_b64`, `lstm_b64`, `gru_b64`, `transformer_b32` | training in the same way; `benches/peers/layers.py` says what the nets are |
 //! | `predict:NET:BATCH` | inference with `predict`, BATCH samples per call, for example `predict:mlp64:32` |
 //! | `tiny` | training of 10-16-1 with `step`: batch 1, SGD(0.01), mean squared error |
 //!
 //! Median of 3 timed turns after a warm-up. One thread counts its processor time, several the wall clock.
 //!
-//! `-- --worker THREADS` serves `benches/peers/train.py`: it reads orders and answers each with a line.
+//! `-- --worker THREADS` serves `benches/peers/train.py` and `layers.py`: it reads orders and answers each with a line.
 //!
 //! | order | answer |
 //! | --- | --- |
@@ -19,6 +20,8 @@
 //! | `time` | `took SECONDS` per sample, and the loss of a last step where it trains |
 //! | `peak` | `peak FLOPS`: multiply-adds in registers, as operations per second; 0 where there is no loop for it |
 
+#[path = "../benches/support/nets.rs"]
+mod nets;
 #[path = "../benches/support/mod.rs"]
 mod support;
 
@@ -28,6 +31,7 @@ use gemmule::optim::{Adam, Sgd};
 use gemmule::rng::Rng;
 use gemmule::train::Fit;
 use gemmule::{Context, Parallelism, Result, Tensor};
+use nets::Data;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -52,24 +56,29 @@ const ANSWERS: usize = 6;
 const TINY_STEPS: usize = 512;
 
 /// Normal features would do as well: these are the same in `train.py`, so that the answers can be compared.
-fn features(count: usize) -> Vec<f32> {
+fn features(samples: usize, width: usize) -> Vec<f32> {
     // A variance of about 1.
-    fill(SAMPLES * count, 1).into_iter().map(|x| x * 1.75).collect()
+    fill(samples * width, 1).into_iter().map(|x| x * 1.75).collect()
 }
 
+static DIGITS: LazyLock<Dataset> = LazyLock::new(|| classes(SAMPLES, 784));
+
+static IMAGES: LazyLock<Dataset> = LazyLock::new(|| classes(4_096, 3_072));
+static SEQUENCES: LazyLock<Dataset> = LazyLock::new(|| classes(2_048, 8_192));
+
 /// The class is the largest of the first ten features: something to learn.
-static DIGITS: LazyLock<Dataset> = LazyLock::new(|| {
-    let x = features(784);
+fn classes(samples: usize, width: usize) -> Dataset {
+    let x = features(samples, width);
     let largest =
         |row: &[f32]| (0..CLASSES).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u32;
-    let classes = x.chunks(784).map(largest).collect();
-    let x = Tensor::from_vec(&[SAMPLES, 784], x).expect("as long");
+    let classes = x.chunks(width).map(largest).collect();
+    let x = Tensor::from_vec(&[samples, width], x).expect("as long");
     Dataset::from_values(x).and_then(|set| set.with_classes(classes, CLASSES)).expect("in range")
-});
+}
 
 /// Half the difference of the first two features.
 static PLANE: LazyLock<Dataset> = LazyLock::new(|| {
-    let x = features(10);
+    let x = features(SAMPLES, 10);
     let y = x.chunks(10).map(|row| 0.5 * (row[0] - row[1])).collect();
     let tensor = |width, values| Tensor::from_vec(&[SAMPLES, width], values).expect("as long");
     Dataset::from_values(tensor(10, x)).and_then(|set| set.with_values(tensor(1, y))).expect("as many")
@@ -97,8 +106,8 @@ fn model(widths: &[usize], threads: usize) -> Result<Model<f32>> {
 }
 
 enum Kind {
-    /// Batch, samples of a pass.
-    Fit(usize, usize),
+    /// On what, batch, samples of a pass.
+    Fit(&'static Dataset, usize, usize),
     Predict(Dataset),
     Tiny,
 }
@@ -116,13 +125,26 @@ struct Workload {
 impl Workload {
     /// None if there is no such workload.
     fn new(name: &str, threads: usize) -> Result<Option<Self>> {
+        if let Some(net) = nets::find(name) {
+            let data = match net.data {
+                Data::Digits => &*DIGITS,
+                Data::Images => &*IMAGES,
+                Data::Sequences => &*SEQUENCES,
+            };
+            let context = Context::detect()?.with_parallelism(Parallelism::Max(threads));
+            let mut model = net.layers.build_with::<f32>(context, 0)?;
+            nets::begin(&mut model, &net)?;
+            model.compile(Loss::CrossEntropy, Adam::default())?;
+            let kind = Kind::Fit(data, net.batch, net.pass);
+            return Ok(Some(Self { kind, model, threads, repeats: 1, turns: 0 }));
+        }
         let widths = |net: &str| NETS.iter().find(|(name, _)| *name == net).map(|net| net.1);
         let (kind, widths) = if name == "tiny" {
             (Kind::Tiny, Some(&[10, 16, 1][..]))
         } else if let Some((_, net, batch, samples)) =
             TRAINING.into_iter().find(|workload| workload.0 == name)
         {
-            (Kind::Fit(batch, samples), widths(net))
+            (Kind::Fit(&DIGITS, batch, samples), widths(net))
         } else {
             let mut parts = name.split(':');
             let (predict, net, batch) = (parts.next(), parts.next(), parts.next());
@@ -148,9 +170,9 @@ impl Workload {
     /// Losses of the first steps, on the samples from the first on; or outputs for the first and the last sample.
     fn answer(&mut self) -> Result<Vec<f64>> {
         match &self.kind {
-            Kind::Fit(batch, _) => {
+            &Kind::Fit(data, batch, _) => {
                 let batches = (0..ANSWERS).map(|i| (i * batch..(i + 1) * batch).collect::<Vec<_>>());
-                batches.map(|batch| Ok(f64::from(self.model.step(&*DIGITS, &batch)?))).collect()
+                batches.map(|batch| Ok(f64::from(self.model.step(data, &batch)?))).collect()
             }
             Kind::Tiny => {
                 let mut loss = |i| self.model.step(&*PLANE, &[i]).map(f64::from);
@@ -176,16 +198,19 @@ impl Workload {
     /// Seconds per sample: `repeats` passes, calls or steps.
     fn run(&mut self, repeats: usize) -> Result<f64> {
         self.turns += 1;
-        let order = Rng::new(1).stream(self.turns).permutation(SAMPLES);
+        let order = Rng::new(1).stream(self.turns).permutation(match &self.kind {
+            Kind::Fit(data, ..) => data.len(),
+            _ => SAMPLES,
+        });
         let start = self.clock();
         let samples = match &self.kind {
-            Kind::Fit(batch, samples) => {
-                let fit = Fit::new().batch_size(*batch).seed(self.turns);
-                if *samples == SAMPLES {
-                    self.model.fit(&*DIGITS, fit.epochs(repeats))?;
+            &Kind::Fit(data, batch, samples) => {
+                let fit = Fit::new().batch_size(batch).seed(self.turns);
+                if samples == data.len() {
+                    self.model.fit(data, fit.epochs(repeats))?;
                 } else {
                     // `subset` copies: it is a thousandth of what such passes take.
-                    self.model.fit(&DIGITS.subset(&order[..*samples])?, fit.epochs(repeats))?;
+                    self.model.fit(&data.subset(&order[..samples])?, fit.epochs(repeats))?;
                 }
                 samples * repeats
             }
@@ -222,9 +247,9 @@ impl Workload {
     /// A tenth of a turn first: others have had the caches. A pass of training is warm after a batch.
     fn turn(&mut self) -> Result<f64> {
         match &self.kind {
-            Kind::Fit(batch, samples) => {
+            &Kind::Fit(data, batch, samples) => {
                 let few: Vec<usize> = (0..batch * (samples / batch / 10).max(1)).collect();
-                let (set, fit) = (DIGITS.subset(&few)?, Fit::new().batch_size(*batch));
+                let (set, fit) = (data.subset(&few)?, Fit::new().batch_size(batch));
                 self.model.fit(&set, fit)?;
             }
             _ => drop(self.run(self.repeats / 10 + 1)?),
@@ -235,9 +260,9 @@ impl Workload {
     /// The loss of one more step; nothing where nothing is learnt.
     fn loss(&mut self) -> Result<Option<f32>> {
         match &self.kind {
-            Kind::Fit(batch, _) => {
-                let first: Vec<usize> = (0..*batch).collect();
-                self.model.step(&*DIGITS, &first).map(Some)
+            &Kind::Fit(data, batch, _) => {
+                let first: Vec<usize> = (0..batch).collect();
+                self.model.step(data, &first).map(Some)
             }
             Kind::Tiny => self.model.step(&*PLANE, &[0]).map(Some),
             Kind::Predict(_) => Ok(None),
@@ -304,9 +329,9 @@ fn main() -> Result<()> {
     for name in names {
         let Some(mut workload) = Workload::new(&name, threads)? else {
             let training = TRAINING.map(|workload| workload.0).join(", ");
-            let nets = NETS.map(|net| net.0).join(", ");
+            let (nets, layers) = (NETS.map(|net| net.0).join(", "), nets::NAMES.join(", "));
             eprintln!(
-                "no workload {name:?}: there are {training}, tiny and predict:NET:BATCH, NET one of {nets}"
+                "no workload {name:?}: there are {training}, {layers}, tiny and predict:NET:BATCH, NET one of {nets}"
             );
             std::process::exit(2);
         };
