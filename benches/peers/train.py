@@ -49,6 +49,9 @@ PEERS = {"torch": "torch", "jax": "py", "jax-scan": "py", "tf": "py", "sklearn":
 MODULES = {
     "torch": "torch", "jax": "jax", "jax-scan": "jax", "tf": "tensorflow", "sklearn": "sklearn", "onnxruntime": "onnxruntime, onnx",
 }
+EXPLAINED = (
+    "Medians of the rounds. Ratio: the best peer's time by gemmule's, the median over the rounds, its lowest and highest, and "
+    "the peer with its threads; the best of all numbers of threads up to the row's.")
 
 
 def operations(widths):
@@ -114,18 +117,21 @@ def check(workload, name, answer, ours):
         sys.exit(f"error: {workload}: {name} gives {answer}, not {ours}")
 
 
-def measure(options, workers, workload):
-    seconds = options.seconds if workload in TRAINING else options.seconds / 3
+def measure(options, workers, workload, trains, check=check):
+    """`trains`: turns are whole ones, and the peak is measured. Libraries that lack the workload are not in the results."""
+    seconds = options.seconds if trains else options.seconds / 3
     highest, ours = {}, None
     for side, worker in workers.items():
         answer = worker.begin(f"{workload} {seconds}")
+        if answer is None:
+            continue
         ours = ours or answer
         check(workload, side[0], answer, ours)
         highest[side] = max(answer)
-    results, sides = Results(), list(workers)
+    results, sides = Results(), list(highest)
     for number in range(options.rounds):
         for side in sides:
-            if side[0] == "gemmule" and workload in TRAINING:
+            if side[0] == "gemmule" and trains:
                 _, peak = workers[side].ask("peak", "peak")
                 results.peaks.setdefault(side[1], []).append(float(peak))
         for turn in range(len(sides)):
@@ -138,7 +144,7 @@ def measure(options, workers, workload):
     return results
 
 
-def table(record, options, workers, section, workloads):
+def table(record, options, workers, section, workloads, check=check):
     threads = section.threads(options.threads)
     workloads = [workload for workload in section.workloads if workload in workloads]
     if not (workloads and threads):
@@ -149,34 +155,35 @@ def table(record, options, workers, section, workloads):
     record.write(f"### {section.title}\n\n| {' | '.join(heads)} |\n|{' --- |' * len(heads)}\n")
     for workload in workloads:
         sides = {side: worker for side, worker in workers.items() if side[0] in ["gemmule", *libraries] and side[1] in threads}
-        results = measure(options, sides, workload)
+        results = measure(options, sides, workload, section.operations is not None, check)
         for count in threads:
-            shown = [section.show(workload, results.median((name, count))) for name in ["gemmule", *libraries]]
+            sides = [(name, count) for name in ["gemmule", *libraries]]
+            shown = [section.show(workload, results.median(side)) if side in results.times else "-" for side in sides]
             share = [results.share(count, section.operations(workload))] if section.operations else []
             record.write(f"| {' | '.join([workload, str(count), *shown, results.ratio(count), *share])} |\n")
     record.write("\n")
 
 
-def start(options):
-    """The processes, gemmule's first, by (name, threads)."""
+def start(options, peers=PEERS, modules=MODULES, script="train_libraries.py"):
+    """The processes, gemmule's first, by (name, threads). `script` serves the `peers`."""
     workers = {}
     program = turns.build("throughput", "build", "--release", "--example", "throughput")
-    burn = options.burn and turns.build(
+    burn = getattr(options, "burn", False) and turns.build(
         "gemmule-peer-burn", "build", "--release", "--manifest-path", os.path.join(HERE, "burn", "Cargo.toml"))
     for count in options.threads:
         cores, environment = turns.last_cores(count), turns.threads_environment(count)
         workers["gemmule", count] = turns.Worker("gemmule", [program, "--worker", str(count)], {}, cores)
-        for name, option in PEERS.items():
+        for name, option in peers.items():
             python = getattr(options, option)
             if not python or name in options.without.split(","):
                 continue
             python = turns.python_of(python)
-            probe = subprocess.run([python, "-c", f"import {MODULES[name]}"], env={**os.environ, **environment},
+            probe = subprocess.run([python, "-c", f"import {modules[name]}"], env={**os.environ, **environment},
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             if probe.returncode != 0:
-                print(f"left out: {name}: {options.torch if option == 'torch' else options.py} cannot import {MODULES[name]}")
+                print(f"left out: {name}: {options.torch if option == 'torch' else options.py} cannot import {modules[name]}")
                 continue
-            command = [python, os.path.join(HERE, "train_libraries.py"), name, str(count)]
+            command = [python, os.path.join(HERE, script), name, str(count)]
             workers[name, count] = turns.Worker(name, command, environment, cores)
         if burn and count == 1:
             workers["burn", 1] = turns.Worker("burn", [burn], {"RAYON_NUM_THREADS": "1"}, cores)
@@ -207,9 +214,7 @@ def main():
     workers = start(options)
     cores = "last core; last cores for several threads"
     record.write(turns.head("Training and inference beside other libraries, f32", cores, options.rounds, workers.values()))
-    record.write(
-        "Medians of the rounds. Ratio: the best peer's time by gemmule's, the median over the rounds, its lowest and highest, and "
-        "the peer with its threads; the best of all numbers of threads up to the row's.\n\n")
+    record.write(f"{EXPLAINED}\n\n")
     for section in SECTIONS:
         table(record, options, workers, section, chosen)
 

@@ -365,12 +365,12 @@ LIBRARIES = {
 class Training:
     """Steps over shuffled batches. The orders are drawn before the clock starts, the batches gathered while it runs."""
 
-    def __init__(self, library, name, clock):
-        net, self.batch, self.samples = TRAINING[name]
+    def __init__(self, library, net, x, y, batch, samples, clock):
+        self.count, self.batch, self.samples = len(y), batch, samples
         self.library, self.clock, self.rng = library, clock, np.random.default_rng(0)
         # A function that takes the steps of a pass, or one that takes a step.
-        self.steps = hasattr(library, "steps") and library.steps(NETS[net], *digits())
-        self.step = None if self.steps else library.train(NETS[net], *digits())
+        self.steps = hasattr(library, "steps") and library.steps(net, x, y)
+        self.step = None if self.steps else library.train(net, x, y)
 
     def lacks(self):
         return not (self.steps or self.step)
@@ -391,7 +391,7 @@ class Training:
         """Seconds per sample."""
         batches = self.samples // self.batch
         count = max(1, batches // 10) if warm else batches
-        orders = [self.rng.permutation(SAMPLES)[:count * self.batch] for _ in range(passes)]
+        orders = [self.rng.permutation(self.count)[:count * self.batch] for _ in range(passes)]
         orders = [order.astype(np.int32).reshape(count, self.batch) for order in orders]
         start = self.clock()
         for order in orders:
@@ -409,10 +409,10 @@ class Training:
 class Passes:
     """A library that shuffles and gathers itself."""
 
-    def __init__(self, library, name, clock):
-        net, self.batch, self.samples = TRAINING[name]
+    def __init__(self, library, net, x, y, batch, samples, clock):
+        self.batch, self.samples = batch, samples
         self.clock = clock
-        self.run_pass = library.passes(NETS[net], *digits(), self.batch)
+        self.run_pass = library.passes(net, x, y, batch)
 
     def lacks(self):
         return False
@@ -496,7 +496,8 @@ def make(library, name, clock):
         return Tiny(library, name, clock)
     if name.startswith("predict:"):
         return Predict(library, name, clock)
-    return (Passes if hasattr(library, "passes") else Training)(library, name, clock)
+    net, batch, samples = TRAINING[name]
+    return (Passes if hasattr(library, "passes") else Training)(library, NETS[net], *digits(), batch, samples, clock)
 
 
 def calibrate(workload, clock, seconds):
@@ -511,9 +512,9 @@ def calibrate(workload, clock, seconds):
         repeats *= 2
 
 
-def serve(library, threads):
+def serve(library, threads, make):
+    """Obeys until the input ends; `make(library, name, clock)` gives a workload."""
     clock = time.process_time if threads == 1 else time.perf_counter
-    library = LIBRARIES[library](threads)
     print("ready", library.version, flush=True)
     workload, repeats = None, 1
     for line in sys.stdin:
@@ -538,4 +539,4 @@ def serve(library, threads):
 
 if __name__ == "__main__":
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(LIBRARIES[sys.argv[1]](int(sys.argv[2])), int(sys.argv[2]), make)
