@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests of products and of vector loads and stores, with AddressSanitizer, on every instruction set of this CPU. The
-# tests' own guard pages stand at some buffers; this guards both ends of every buffer on the heap.
+# The tests of products, convolutions and of vector loads and stores, with AddressSanitizer, on every instruction set
+# of this CPU. The tests' own guard pages stand at some buffers; this guards both ends of every buffer on the heap.
 #
 # The sanitizer is not stable, but its runtime comes with stable Rust, so the same compiler as everywhere else is used,
 # as `RUSTC_BOOTSTRAP` allows. The standard library itself is not instrumented.
@@ -37,7 +37,7 @@ cpu_isas
 build=(cargo test "${locked[@]}" --target "$triple")
 # With a target, the flags are not for build scripts and macros. Both in one command: the crates below are built once.
 "${build[@]}" --lib --test gemm --no-run
-tests env GEMMULE_EXPECT_ISA="$(IFS=,; echo "${isas[*]}")" "${build[@]}" --lib -- kernel::gemm:: simd::
+tests env GEMMULE_EXPECT_ISA="$(IFS=,; echo "${isas[*]}")" "${build[@]}" --lib -- kernel::gemm:: kernel::conv:: simd::
 # Each test runs on all sets, so once is enough; for the others, that they are among them.
 tests env GEMMULE_EXPECT_ISA="${isas[-1]}" "${build[@]}" --test gemm
 for isa in "${isas[@]}"; do

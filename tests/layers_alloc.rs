@@ -4,7 +4,7 @@
 #[path = "common/allocator.rs"]
 mod allocator;
 
-use allocator::calls;
+use allocator::calls_of_second;
 use gemmule::data::Dataset;
 use gemmule::nn::{
     Activation, AvgPool2d, BatchNorm2d, Branches, Conv2d, ConvTranspose2d, Dense, Dropout2d, Embedding,
@@ -13,17 +13,6 @@ use gemmule::nn::{
 };
 use gemmule::optim::Adam;
 use gemmule::{Context, Parallelism, Tensor};
-
-/// Of a round that others follow. The harness allocates once, after a minute, to say that the test is slow: not in every round.
-fn fewest_allocations(mut round: impl FnMut()) -> usize {
-    round();
-    let mut count = || {
-        let before = calls();
-        round();
-        calls() - before
-    };
-    count().min(count())
-}
 
 /// Whole and smaller batches, the last of one sample.
 fn batches() -> [Vec<usize>; 3] {
@@ -42,7 +31,7 @@ fn allocates_nothing(name: &str, net: &Sequential, data: &Dataset) {
     let mut model = net.build_with::<f32>(context, 0).unwrap();
     model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
     let batches = batches();
-    let count = fewest_allocations(|| {
+    let count = calls_of_second(&mut || {
         for batch in &batches {
             model.step(data, batch).unwrap();
         }
@@ -50,8 +39,15 @@ fn allocates_nothing(name: &str, net: &Sequential, data: &Dataset) {
     assert_eq!(count, 0, "{name}");
 }
 
+// One test: another's allocations would be counted.
 #[test]
-fn steps_of_networks_of_images_allocate_nothing() {
+fn steps_allocate_nothing() {
+    networks_of_images();
+    attention();
+    recurrent_layers();
+}
+
+fn networks_of_images() {
     let body = Sequential::new()
         .with(Conv2d::new(8, 8, 3).padding(1).groups(8))
         .with(BatchNorm2d::new(8))
@@ -83,8 +79,7 @@ fn steps_of_networks_of_images_allocate_nothing() {
     allocates_nothing("means", &net, &samples(144, 13, 0.1));
 }
 
-#[test]
-fn steps_of_attention_allocate_nothing() {
+fn attention() {
     let block = TransformerEncoderLayer::new(12, 3).dim_feedforward(20).dropout(0.1);
     let net = Sequential::new()
         .with(Input::new(&[10]))
@@ -97,8 +92,7 @@ fn steps_of_attention_allocate_nothing() {
     allocates_nothing("attention", &net, &samples(10, 11, 1.0));
 }
 
-#[test]
-fn steps_of_recurrent_layers_allocate_nothing() {
+fn recurrent_layers() {
     let (steps, features) = (7, 5);
     let data = samples(steps * features, 13, 0.07);
     let layers: [Box<dyn Layer>; 3] = [

@@ -4,7 +4,7 @@
 #[path = "common/allocator.rs"]
 mod allocator;
 
-use allocator::calls;
+use allocator::{calls, calls_of_second};
 use gemmule::data::Dataset;
 use gemmule::nn::{Activation, Dense, GaussianDropout, GaussianNoise, LogSoftmax, Loss, Sequential, Softmax};
 use gemmule::optim::{
@@ -54,14 +54,6 @@ fn optimizers() -> Vec<(&'static str, Optimizer)> {
     ]
 }
 
-/// Of a round after the first.
-fn allocations(round: &mut dyn FnMut()) -> usize {
-    round();
-    let before = calls();
-    round();
-    calls() - before
-}
-
 /// Noise, class weights, a smoothed loss and constraints.
 fn regularised(optimizer: Optimizer, name: &str, data: &Dataset, batches: &[Vec<usize>]) {
     let net = Sequential::new()
@@ -84,7 +76,7 @@ fn regularised(optimizer: Optimizer, name: &str, data: &Dataset, batches: &[Vec<
                 model.apply().unwrap();
             }
         };
-        assert_eq!(allocations(&mut round), 0, "{name}, {}", loss.name());
+        assert_eq!(calls_of_second(&mut round), 0, "{name}, {}", loss.name());
     }
 }
 
@@ -107,7 +99,7 @@ fn steps_allocate_nothing() {
                     model.apply().unwrap();
                 }
             };
-            assert_eq!(allocations(&mut round), 0, "{name}, {clip:?}");
+            assert_eq!(calls_of_second(&mut round), 0, "{name}, {clip:?}");
         }
         regularised(optimizer, name, &data, &batches);
         // All threads of a team, after an epoch's first step to its last: whole batches and the last, smaller one. A helper that

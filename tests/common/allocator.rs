@@ -67,6 +67,14 @@ pub fn bytes() -> usize {
     BYTES.load(SeqCst) + if is_first() { FIRST_BYTES.load(SeqCst) } else { 0 }
 }
 
+/// Allocations of a round after the first.
+pub fn calls_of_second(round: &mut dyn FnMut()) -> usize {
+    round();
+    let before = calls();
+    round();
+    calls() - before
+}
+
 /// What is in use; the peak is counted from now on.
 pub fn mark() -> usize {
     let before = NOW.load(SeqCst);
