@@ -140,6 +140,13 @@ pub(crate) trait Function: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe
         false
     }
 
+    /// Whether `forward` can apply this activation to its one input instead, with the same result as if that were applied already, and
+    /// the gradient of the output times the derivative there is what `backward` takes.
+    fn takes_activation_before(&self, activation: Activation) -> bool {
+        let _ = activation;
+        false
+    }
+
     /// What inputs it takes, if it refuses some: for example `whole numbers below 1000`.
     fn expects(&self) -> String {
         String::new()
@@ -173,7 +180,7 @@ pub(crate) struct Forward<'a, T> {
     pub training: bool,
     /// Which samples of the batch: all slices have as many.
     pub samples: Range<usize>,
-    /// To be applied to the output in the last step, if the function takes one.
+    /// To be applied to the output in the last step, or to the input, as the function takes one.
     pub activation: Activation,
     pub parameters: Parameters<'a, T>,
     pub shared: &'a [T],

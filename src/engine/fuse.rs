@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | dense + bias + activation is one product with an epilogue; in training not if the derivative needs the activation's input, which the product then writes | two passes over the output | `activation` |
 //! | a function that takes one (convolution, norms) applies the activation behind it, under the same conditions | a pass | `activation` |
+//! | max pooling of 2 x 2 windows side by side applies a ReLU before it to what it reads; its gradient is that of the pooled values | a pass over the gradient, where that is four times as large; the values before it are not kept | `activation` |
 //! | softmax + cross-entropy is one loss from logits; log-softmax + negative log-likelihood and sigmoid + binary cross-entropy likewise | a pass; stability | always |
 //! | the gradient of a dense input times the derivative of the activation before it is one product with an epilogue | a pass over the gradient | `derivative` |
 //! | operations on the rows of a batch whose weights fit in half of L2 together are one chain, some rows at a time | a meeting of the team each; values stay in the cache | `chains` |
@@ -154,7 +155,7 @@ pub(crate) fn stages(graph: &Graph, nodes: usize, training: bool, fusion: Fusion
     uses[output.index] += 1;
     let mut stages: Vec<Stage> = Vec::new();
     for node in nodes.iter().filter(|node| !is_nothing(node.op)) {
-        let inputs: Vec<Value> = node.inputs.iter().map(|&input| at[graph.memory(input)]).collect();
+        let mut inputs: Vec<Value> = node.inputs.iter().map(|&input| at[graph.memory(input)]).collect();
         let kind = match node.op {
             Op::Dense { weight, bias, positions } => {
                 StageKind::Dense { weight, bias, positions, activation: Activation::Identity }
@@ -162,7 +163,15 @@ pub(crate) fn stages(graph: &Graph, nodes: usize, training: bool, fusion: Fusion
             Op::Softmax { log, row } => StageKind::Softmax { log, row },
             Op::Noise { noise, number } => StageKind::Noise { noise, number },
             Op::Custom { function, parameter } => StageKind::Custom { function, parameter },
-            Op::Function(function) => StageKind::Function { function, activation: Activation::Identity },
+            Op::Function(function) => {
+                let activation = match inputs[..] {
+                    [input] if uses[input.index] == 1 && fusion.activation => {
+                        taken_from_before(graph, function, &mut stages, &mut inputs[0])
+                    }
+                    _ => Activation::Identity,
+                };
+                StageKind::Function { function, activation }
+            }
             Op::Activation(next) => {
                 let before = stages.iter_mut().rfind(|stage| stage.output == inputs[0]);
                 if let Some(before) = before
@@ -181,6 +190,29 @@ pub(crate) fn stages(graph: &Graph, nodes: usize, training: bool, fusion: Fusion
         stages.push(Stage { kind, layer: node.layer, inputs, output: node.output });
     }
     Stages { list: stages, uses, input: graph.input, output }
+}
+
+/// The activation that ends the stage before, if the function can apply it to what it reads: then that stage has none any more.
+fn taken_from_before(
+    graph: &Graph,
+    function: usize,
+    stages: &mut Vec<Stage>,
+    input: &mut Value,
+) -> Activation {
+    let Some(at) = stages.iter().rposition(|stage| stage.output == *input) else {
+        return Activation::Identity;
+    };
+    let taken = stages[at].activation();
+    if !graph.functions[function].function.function().takes_activation_before(taken) {
+        return Activation::Identity;
+    }
+    match &mut stages[at].kind {
+        StageKind::Dense { activation, .. } | StageKind::Function { activation, .. } => {
+            *activation = Activation::Identity;
+        }
+        _ => *input = stages.remove(at).input(),
+    }
+    taken
 }
 
 /// Where a stage that takes an activation and has none keeps it.

@@ -1,7 +1,7 @@
 //! Convolution and transposed convolution.
 //!
 //! ```text
-//!   prepare    weights turned, for the pass from outputs to inputs       into shared memory
+//!   prepare    weights as the passes read them, where not as they are    into shared memory
 //!   forward    samples                                                   a transposed convolution: from outputs to inputs
 //!   backward   samples                                                   the other way
 //!   gradient   shards x rows of the weights: sums over a shard's samples; then the shards added, in order
@@ -14,7 +14,7 @@ use crate::engine::function::{
     Backward, Batch, BatchCall, Compute, Forward, Function, Mode, Needs, Pass, Step, Target, Write,
 };
 use crate::kernel::Element;
-use crate::kernel::conv::{Convolution, Finish, Sizes, add};
+use crate::kernel::conv::{Convolution, Direction, Finish, Sizes, add};
 use crate::kernel::reduce;
 use std::ops::Range;
 
@@ -36,7 +36,7 @@ const TILE_ELEMENTS: usize = 1 << 16;
 /// Rows of the weights are divided at multiples of it: those of a register tile.
 const ROWS: usize = 12;
 
-/// Elements of a tile that turns weights, or adds shards up.
+/// Elements of a tile that arranges weights, or adds shards up.
 const PIECE: usize = 1 << 12;
 
 /// How the sum of a gradient is divided: by shapes alone.
@@ -83,36 +83,69 @@ impl Conv {
         self.sizes().channels[usize::from(!self.transposed)]
     }
 
-    /// Whether weights are turned for a mode.
-    fn turns(&self, wants: bool) -> bool {
-        !self.sizes().is_depthwise() && (self.transposed || wants)
+    /// The direction of the forward pass, and of the backward pass.
+    fn directions(&self) -> [Direction; 2] {
+        match self.transposed {
+            false => [Direction::Output, Direction::Input],
+            true => [Direction::Input, Direction::Output],
+        }
     }
 
-    /// Rows of the turned weights of a tile.
-    fn turned_rows(&self, tile: usize) -> Range<usize> {
-        let rows = PIECE.div_ceil(self.sizes().channels[0]);
-        tile * rows..((tile + 1) * rows).min(self.convolution.turned_rows())
+    /// Elements of the weights that are arranged for each pass. They stand at the beginning of the shared memory.
+    fn arranged(&self) -> [usize; 2] {
+        self.directions().map(|direction| {
+            let (rows, width) = self.convolution.arranged(direction);
+            rows * width
+        })
     }
 
-    fn prepare(&self) -> Batch {
-        let width = self.sizes().channels[0];
-        let tiles = (0..).map(|tile| self.turned_rows(tile)).take_while(|rows| !rows.is_empty());
-        let tiles = tiles.map(|rows| vec![shared(rows.start * width..rows.end * width)]).collect();
-        Batch { reads: 0..0, tiles }
+    /// What a pass reads: the weights, or as they were arranged for it.
+    fn weights<'a, T>(&self, pass: usize, weights: &'a [T], shared: &'a [T]) -> &'a [T] {
+        let [forward, backward] = self.arranged();
+        match pass {
+            0 if forward > 0 => &shared[..forward],
+            1 if backward > 0 => &shared[forward..forward + backward],
+            _ => weights,
+        }
     }
 
-    /// Where the shards begin in the shared memory, and elements of one: weights and bias.
+    /// The pass and the rows of its arranged weights of each tile, the forward pass first.
+    fn pieces(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        self.directions().into_iter().enumerate().flat_map(|(pass, direction)| {
+            let (rows, width) = self.convolution.arranged(direction);
+            let step = PIECE.div_ceil(width);
+            (0..rows).step_by(step).map(move |first| (pass, first..(first + step).min(rows)))
+        })
+    }
+
+    fn prepare(&self, wants: bool) -> Batch {
+        let arranged = self.arranged();
+        let tiles = self.pieces().filter(|&(pass, _)| pass == 0 || wants).map(|(pass, rows)| {
+            let width = self.convolution.arranged(self.directions()[pass]).1;
+            let first = if pass == 0 { 0 } else { arranged[0] };
+            vec![shared(first + rows.start * width..first + rows.end * width)]
+        });
+        Batch { reads: 0..0, tiles: tiles.collect() }
+    }
+
+    /// Where the shards begin in the shared memory, and elements of one: sums of the weights, and the bias.
     fn shards_at(&self) -> (usize, usize) {
-        (self.sizes().weights(), self.sizes().weights() + if self.bias { self.outputs() } else { 0 })
+        let bias = if self.bias { self.outputs() } else { 0 };
+        (self.arranged().iter().sum(), self.convolution.sums().weights() + bias)
+    }
+
+    /// Whether a gradient is written as it is summed.
+    fn is_direct(&self, shards: Shards) -> bool {
+        shards.count == 1 && self.convolution.sums_are_gradient()
     }
 
     /// What a tile writes: weights, then bias. What is not wanted is nothing.
     fn gradient(&self, shards: Shards, trained: [bool; 2]) -> Vec<Batch> {
-        let (sizes, outputs) = (self.sizes(), self.outputs());
+        let (sizes, outputs) = (self.convolution.sums(), self.outputs());
         let wanted = |trained: bool, write: Write| if trained { write } else { shared(0..0) };
         let weights = |rows: Range<usize>| rows.start * sizes.channels[1]..rows.end * sizes.channels[1];
         let (first, len) = self.shards_at();
-        if shards.count == 1 {
+        if self.is_direct(shards) {
             let tiles = (0..shards.blocks).map(|block| {
                 let rows = gradient(0, weights(shards.rows(sizes, block)));
                 vec![wanted(trained[0], rows), wanted(trained[1] && block == 0, gradient(1, 0..outputs))]
@@ -130,11 +163,10 @@ impl Conv {
                 ]
             })
         });
-        let pieces = if trained[0] { sizes.weights().div_ceil(PIECE) } else { 1 };
+        let pieces = if trained[0] { self.sizes().weights().div_ceil(PIECE) } else { 1 };
         let total = (0..pieces).map(|piece| {
-            let piece_of = piece * PIECE..((piece + 1) * PIECE).min(sizes.weights());
             vec![
-                wanted(trained[0], gradient(0, piece_of)),
+                wanted(trained[0], gradient(0, self.piece(piece))),
                 wanted(trained[1] && piece == 0, gradient(1, 0..outputs)),
             ]
         });
@@ -142,6 +174,11 @@ impl Conv {
             Batch { reads: 0..0, tiles: sums.collect() },
             Batch { reads: first..first + shards.count * len, tiles: total.collect() },
         ]
+    }
+
+    /// The weights of a tile that adds shards up.
+    fn piece(&self, tile: usize) -> Range<usize> {
+        tile * PIECE..((tile + 1) * PIECE).min(self.sizes().weights())
     }
 
     /// The sums of a shard, or all.
@@ -154,10 +191,10 @@ impl Conv {
         };
         let inputs = &inputs[samples.start * sizes.inputs()..samples.end * sizes.inputs()];
         let outputs = &outputs[samples.start * sizes.outputs()..samples.end * sizes.outputs()];
-        let add_to = call.accumulate && shards.count == 1;
+        let add_to = call.accumulate && self.is_direct(shards);
         let [weights, bias] = call.writes else { return };
         if !weights.is_empty() {
-            let rows = shards.rows(sizes, block);
+            let rows = shards.rows(self.convolution.sums(), block);
             self.convolution.to_weights(call.context, [inputs, outputs], rows, weights, add_to, call.scratch);
         }
         if !bias.is_empty() {
@@ -177,18 +214,27 @@ impl Conv {
 
     /// The shards' sums, added in order.
     fn total<T: Element>(&self, shards: Shards, tile: usize, call: BatchCall<'_, T>) {
-        let len = self.shards_at().1;
-        let starts = [tile * PIECE, self.sizes().weights()];
-        for (write, start) in call.writes.iter_mut().zip(starts) {
-            for (number, shard) in call.shared.chunks_exact(len).take(shards.count).enumerate() {
-                let part = &shard[start..start + write.len()];
-                if number == 0 && !call.accumulate {
-                    write.copy_from_slice(part);
-                } else {
-                    add(call.context, write, part);
-                }
+        let (len, sums) = (self.shards_at().1, self.convolution.sums().weights());
+        let [weights, bias] = call.writes else { return };
+        for (number, shard) in call.shared.chunks_exact(len).take(shards.count).enumerate() {
+            let (shard, shard_bias) = shard.split_at(sums);
+            let add_to = number > 0 || call.accumulate;
+            if weights.is_empty() {
+            } else if self.convolution.sums_are_gradient() {
+                add_or_set(call.context, weights, &shard[self.piece(tile)], add_to);
+            } else {
+                self.convolution.fold(shard, self.piece(tile), weights, add_to);
             }
+            add_or_set(call.context, bias, &shard_bias[..bias.len()], add_to);
         }
+    }
+}
+
+fn add_or_set<T: Element>(context: &Context, target: &mut [T], values: &[T], add_to: bool) {
+    if add_to {
+        add(context, target, values);
+    } else {
+        target.copy_from_slice(values);
     }
 }
 
@@ -236,16 +282,16 @@ impl Function for Conv {
         if wants {
             needs.backward.push(Step::Samples);
         }
-        if self.turns(wants) {
-            needs.prepare.push(self.prepare());
-            needs.shared = self.sizes().weights();
+        let prepare = self.prepare(wants);
+        needs.shared = if mode.training { self.shards_at().0 } else { self.arranged()[0] };
+        if !prepare.tiles.is_empty() {
+            needs.prepare.push(prepare);
         }
         if trained.contains(&true) {
-            let shards = Shards::new(self.sizes(), mode.batch);
+            let shards = Shards::new(self.convolution.sums(), mode.batch);
             needs.gradient = self.gradient(shards, trained);
-            if shards.count > 1 {
-                let (first, len) = self.shards_at();
-                needs.shared = first + shards.count * len;
+            if !self.is_direct(shards) {
+                needs.shared += shards.count * self.shards_at().1;
             }
         }
         needs
@@ -258,44 +304,37 @@ impl Function for Conv {
 
 impl<T: Element> Compute<T> for Conv {
     fn forward(&self, _: usize, call: Forward<'_, T>) -> Result<(), usize> {
-        let bias = self.bias.then(|| call.parameters[1]);
-        let finish = Finish { bias, activation: call.activation };
-        let (input, weights) = (call.inputs[0], call.parameters[0]);
-        if self.transposed {
-            let weights = if self.turns(false) { &call.shared[..weights.len()] } else { weights };
-            self.convolution.to_input(call.context, [input, weights], finish, call.output, call.scratch);
-        } else {
-            self.convolution.to_output(call.context, [input, weights], finish, call.output, call.scratch);
+        let Forward { context, activation, output, scratch, .. } = call;
+        let finish = Finish { bias: self.bias.then(|| call.parameters[1]), activation };
+        let read = [call.inputs[0], self.weights(0, call.parameters[0], call.shared)];
+        match self.transposed {
+            false => self.convolution.to_output(context, read, finish, output, scratch),
+            true => self.convolution.to_input(context, read, finish, output, scratch),
         }
         Ok(())
     }
 
     fn backward(&self, _: usize, call: Backward<'_, T>) {
+        let Backward { context, scratch, .. } = call;
         let Some(Some(d_input)) = call.d_inputs.first_mut() else { return };
-        let (d_output, weights) = (call.d_output, call.parameters[0]);
-        if self.transposed {
-            self.convolution.to_output(
-                call.context,
-                [d_output, weights],
-                Finish::NONE,
-                d_input,
-                call.scratch,
-            );
-        } else {
-            let weights = if self.turns(true) { &call.shared[..weights.len()] } else { weights };
-            self.convolution.to_input(call.context, [d_output, weights], Finish::NONE, d_input, call.scratch);
+        let read = [call.d_output, self.weights(1, call.parameters[0], call.shared)];
+        match self.transposed {
+            false => self.convolution.to_input(context, read, Finish::NONE, d_input, scratch),
+            true => self.convolution.to_output(context, read, Finish::NONE, d_input, scratch),
         }
     }
 
     fn batch(&self, pass: Pass, step: usize, tile: usize, call: BatchCall<'_, T>) {
+        let shards = Shards::new(self.convolution.sums(), call.batch);
         match (pass, step) {
             (Pass::Prepare, _) => {
-                if let [turned] = call.writes {
-                    self.convolution.turn(call.parameters[0], self.turned_rows(tile), turned);
+                if let (Some((pass, rows)), [arranged]) = (self.pieces().nth(tile), call.writes) {
+                    let direction = self.directions()[pass];
+                    self.convolution.arrange(direction, call.parameters[0], rows, arranged);
                 }
             }
-            (_, 0) => self.sums(Shards::new(self.sizes(), call.batch), tile, call),
-            _ => self.total(Shards::new(self.sizes(), call.batch), tile, call),
+            (_, 0) => self.sums(shards, tile, call),
+            _ => self.total(shards, tile, call),
         }
     }
 }

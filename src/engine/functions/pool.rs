@@ -3,6 +3,7 @@
 use super::one_step_each;
 use crate::engine::function::{Backward, Compute, Forward, Function, Mode, Needs};
 use crate::kernel::Element;
+use crate::kernel::activation::Activation;
 use crate::kernel::pool::{Divisor, Windows, average_backward, average_forward, max_backward, max_forward};
 
 /// The largest element of each window, of channels-last samples.
@@ -30,11 +31,18 @@ impl Function for MaxPool {
         let kept = if mode.wants.contains(&true) { self.windows.output_len() } else { 0 };
         Needs { kept, ..one_step_each(mode) }
     }
+
+    /// Where the largest element is not positive, ReLU's derivative is 0, wherever in the window the gradient then goes. Only where a
+    /// gradient is moved and not added is its sign the same too if it is 0.
+    fn takes_activation_before(&self, activation: Activation) -> bool {
+        activation == Activation::Relu && self.windows.are_pairs()
+    }
 }
 
 impl<T: Element> Compute<T> for MaxPool {
     fn forward(&self, _: usize, call: Forward<'_, T>) -> Result<(), usize> {
-        max_forward(call.context, &self.windows, call.inputs[0], call.output, call.kept);
+        let relu = call.activation == Activation::Relu;
+        max_forward(call.context, &self.windows, relu, call.inputs[0], call.output, call.kept);
         Ok(())
     }
 

@@ -9,17 +9,21 @@
 //!   to_weights    weights[t, c, n] = sum over samples, pixels p:   input[p at t, c] * output[p, n]
 //! ```
 //!
+//! Where an image has few channels, each of the sums may be that of a convolution whose pixels are several of its own side by side
+//! (`packing`): then it reads weights that were [arranged](Convolution::arrange) for it.
+//!
 //! # Order
 //! The terms of a pixel's sum are those inside the source, and where few pixels lie at a border also some that are zeros beside it:
-//! by place in the source, ascending, then by channel. A sum is cut in chunks of 512 terms, each one chain of fused
+//! by place in the source, ascending, then by channel; between them those of arranged weights that are zeros. A sum is cut in chunks of 512 terms, each one chain of fused
 //! multiply-adds from +0; the bias, or zero, is what they are added to, in order. `to_weights` has a chain for each sample's
-//! pixels. All of that is a matter of shapes alone.
+//! pixels, or for those at each place of a packed one. All of that is a matter of shapes alone.
 
 mod border;
 mod gather;
 mod line;
 #[allow(unsafe_code, reason = "the register tile works on pointers")]
 mod microkernel;
+mod packing;
 #[cfg(all(test, unix))]
 mod tests;
 mod weights;
@@ -31,6 +35,7 @@ use crate::context::Context;
 use crate::simd::{Kernel, Simd};
 use gather::{Gather, Gathered, Groups};
 use line::Line;
+use packing::Packing;
 use std::ops::Range;
 use weights::{Gradient, WeightGradient};
 
@@ -74,6 +79,14 @@ impl Sizes {
         self.output[0] * self.output[1] * self.channels[1]
     }
 
+    /// Its dimensions, forward.
+    fn lines(&self) -> [Line; 2] {
+        [0, 1].map(|i| {
+            let counts = [self.output[i], self.input[i], self.kernel[i]];
+            Line::forward(counts, self.stride[i], self.dilation[i], self.padding[i])
+        })
+    }
+
     /// Whether every group has one channel and one output.
     pub(crate) fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.channels == [self.groups; 2]
@@ -87,6 +100,15 @@ pub(crate) struct Convolution {
     to_output: Gather,
     to_input: Gather,
     to_weights: WeightGradient,
+    /// Of each of the three.
+    packings: [Packing; 3],
+}
+
+/// A pass over images: from inputs to outputs, or back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Output,
+    Input,
 }
 
 /// What a pass of a convolution reads beside the weights, and what follows it.
@@ -109,19 +131,21 @@ impl Convolution {
         let positive =
             [sizes.input, sizes.output, sizes.kernel, sizes.stride, sizes.dilation, [channels, outputs]];
         assert!(positive.iter().flatten().all(|&size| size > 0));
-        let line = |i: usize| {
-            let counts = [sizes.output[i], sizes.input[i], sizes.kernel[i]];
-            Line::forward(counts, sizes.stride[i], sizes.dilation[i], sizes.padding[i])
-        };
-        let (y, x) = (line(0), line(1));
-        let groups = Groups { groups: sizes.groups, sources: channels, outputs };
-        let back = Groups { sources: outputs, outputs: channels, ..groups };
+        let packings = [Packing::of_outputs(sizes), Packing::of_inputs(sizes), Packing::of_outputs(sizes)];
+        let lines = packings.map(|packing| packing.packed().lines());
+        let groups = packings.map(|packing| {
+            let [sources, outputs] = packing.packed().channels.map(|channels| channels / sizes.groups);
+            Groups { groups: sizes.groups, sources, outputs }
+        });
+        let back = Groups { sources: groups[1].outputs, outputs: groups[1].sources, ..groups[1] };
+        let [[y, x], [back_y, back_x], [sum_y, sum_x]] = &lines;
         Self {
             sizes,
-            to_output: Gather::new(&y, &x, groups, false),
+            to_output: Gather::new(y, x, groups[0], false),
             // The weights of single channels are read as they are.
-            to_input: Gather::new(&y.transposed(), &x.transposed(), back, !sizes.is_depthwise()),
-            to_weights: WeightGradient::new(&y, &x, groups, sizes.stride),
+            to_input: Gather::new(&back_y.transposed(), &back_x.transposed(), back, !sizes.is_depthwise()),
+            to_weights: WeightGradient::new(sum_y, sum_x, groups[2], packings[2].packed().stride),
+            packings,
         }
     }
 
@@ -131,10 +155,15 @@ impl Convolution {
 
     /// Elements of scratch memory that each pass takes.
     pub(crate) fn scratch(&self) -> usize {
-        self.to_output.scratch().max(self.to_input.scratch()).max(self.to_weights.scratch())
+        let [output, input, _] = self.packings.map(|packing| packing.packed().channels);
+        // The biases of packed pixels stand before it.
+        let output = output[1] + self.to_output.scratch();
+        let input = input[0] + self.to_input.scratch();
+        output.max(input).max(self.to_weights.scratch())
     }
 
-    /// `output = activation(bias + convolution of input)`, for as many samples as there are.
+    /// `output = activation(bias + convolution of input)`, for as many samples as there are, with the weights
+    /// [arranged](Self::arrange) if they are to be.
     ///
     /// # Panics
     /// If a slice does not have the length that it should have.
@@ -147,10 +176,10 @@ impl Convolution {
         scratch: &mut [T],
     ) {
         assert_eq!(input.len() / self.sizes.inputs(), output.len() / self.sizes.outputs());
-        gather(context, &self.to_output, [input, weights], finish, output, scratch);
+        self.gather(context, Direction::Output, [input, weights], finish, output, scratch);
     }
 
-    /// `input = activation(bias + transposed convolution of output)`, with the weights [turned](Self::turn), or as they are if
+    /// `input = activation(bias + transposed convolution of output)`, with the weights [arranged](Self::arrange), or as they are if
     /// the convolution is depthwise.
     ///
     /// # Panics
@@ -158,16 +187,17 @@ impl Convolution {
     pub(crate) fn to_input<T: Element>(
         &self,
         context: &Context,
-        [output, turned]: [&[T]; 2],
+        [output, arranged]: [&[T]; 2],
         finish: Finish<'_, T>,
         input: &mut [T],
         scratch: &mut [T],
     ) {
         assert_eq!(input.len() / self.sizes.inputs(), output.len() / self.sizes.outputs());
-        gather(context, &self.to_input, [output, turned], finish, input, scratch);
+        self.gather(context, Direction::Input, [output, arranged], finish, input, scratch);
     }
 
-    /// The rows `rows` of the gradient of the weights, over as many samples as there are; `add`ed to `target`, or set.
+    /// The rows `rows` of the [sums](Self::sums) of which the gradient of the weights is made, over as many samples as there are;
+    /// `add`ed to `target`, or set.
     ///
     /// # Panics
     /// As [`to_output`](Self::to_output).
@@ -181,54 +211,140 @@ impl Convolution {
         add: bool,
         scratch: &mut [T],
     ) {
-        assert!(rows.end <= self.sizes.rows());
-        assert_eq!(target.len(), rows.len() * self.sizes.channels[1]);
+        assert!(rows.end <= self.sums().rows());
+        assert_eq!(target.len(), rows.len() * self.sums().channels[1]);
         assert_eq!(input.len() / self.sizes.inputs(), d_output.len() / self.sizes.outputs());
         T::run(context, Gradient { plan: &self.to_weights, input, d_output, rows, target, add, scratch });
     }
 
-    /// Rows of the turned weights: taps times outputs of a group, each of all input channels.
-    pub(crate) fn turned_rows(&self) -> usize {
-        self.sizes.taps() * self.sizes.channels[1] / self.sizes.groups
+    /// Sizes of the weights whose gradient [`to_weights`](Self::to_weights) computes. If they are not those of the convolution, each
+    /// weight's gradient is the sum of several of them.
+    pub(crate) fn sums(&self) -> &Sizes {
+        self.packings[2].packed()
     }
 
-    /// The rows `rows` of the turned weights: the taps from the last to the first, and in each a group's outputs and input channels
-    /// changed.
+    /// Whether those are the gradient of the weights.
+    pub(crate) fn sums_are_gradient(&self) -> bool {
+        self.packings[2].is_none()
+    }
+
+    /// The gradients of the weights `range`, from all `sums`; `add`ed to `target`, or set.
     ///
     /// # Panics
     /// As [`to_output`](Self::to_output).
-    pub(crate) fn turn<T: Element>(&self, weights: &[T], rows: Range<usize>, target: &mut [T]) {
+    pub(crate) fn fold<T: Element>(&self, sums: &[T], range: Range<usize>, target: &mut [T], add: bool) {
+        let (packing, packed) = (&self.packings[2], self.sums());
+        let Sizes { channels: [inputs, outputs], kernel: [_, width], .. } = self.sizes;
+        assert!(range.end <= self.sizes.weights() && target.len() == range.len());
+        for (at, target) in range.zip(target) {
+            let (row, n) = (at / outputs, at % outputs);
+            let (tap, c) = (row / inputs, row % inputs);
+            let mut sum = if add { *target } else { T::zero() };
+            for i in 0..packed.channels[1] / outputs {
+                for u in 0..packed.kernel[1] {
+                    if packing.column(u, [0, i]) == Some(tap % width) {
+                        let row = (tap / width * packed.kernel[1] + u) * inputs + c;
+                        sum += sums[row * packed.channels[1] + i * outputs + n];
+                    }
+                }
+            }
+            *target = sum;
+        }
+    }
+
+    /// Rows of the arranged weights of a direction, and elements of each. No rows if they are read as they are.
+    pub(crate) fn arranged(&self, direction: Direction) -> (usize, usize) {
+        let packing = &self.packings[direction as usize];
+        let packed = packing.packed();
+        match direction {
+            Direction::Output if packing.is_none() => (0, packed.channels[1]),
+            Direction::Output => (packed.rows(), packed.channels[1]),
+            Direction::Input if packed.is_depthwise() => (0, packed.channels[0]),
+            Direction::Input => (packed.taps() * packed.channels[1] / packed.groups, packed.channels[0]),
+        }
+    }
+
+    /// The rows `rows` of the weights as a direction reads them: packed; and for the inputs with the taps from the last to the first,
+    /// and in each a group's outputs and input channels changed.
+    ///
+    /// # Panics
+    /// As [`to_output`](Self::to_output).
+    pub(crate) fn arrange<T: Element>(
+        &self,
+        direction: Direction,
+        weights: &[T],
+        rows: Range<usize>,
+        target: &mut [T],
+    ) {
+        let packing = &self.packings[direction as usize];
+        let (packed, row_width) = (packing.packed(), self.arranged(direction).1);
         let Sizes { channels: [inputs, outputs], groups, .. } = self.sizes;
         let (channels, width) = (inputs / groups, outputs / groups);
-        assert!(weights.len() == self.sizes.weights() && target.len() == rows.len() * inputs);
-        for (row, target) in rows.zip(target.chunks_exact_mut(inputs)) {
-            let (tap, n) = (self.sizes.taps() - 1 - row / width, row % width);
-            let tap = &weights[tap * channels * outputs..][..channels * outputs];
-            for (group, target) in target.chunks_exact_mut(channels).enumerate() {
-                let column = tap[group * width + n..].iter().step_by(outputs);
-                for (to, &from) in target.iter_mut().zip(column) {
-                    *to = from;
+        assert!(weights.len() == self.sizes.weights() && target.len() == rows.len() * row_width);
+        // A tap's weights (channels, outputs) of a pixel of the input's and one of the output's, if there are any.
+        let tap = |tap: usize, pixels: [usize; 2]| {
+            let column = packing.column(tap % packed.kernel[1], pixels)?;
+            let tap = tap / packed.kernel[1] * self.sizes.kernel[1] + column;
+            Some(&weights[tap * channels * outputs..][..channels * outputs])
+        };
+        for (row, target) in rows.zip(target.chunks_exact_mut(row_width)) {
+            match direction {
+                Direction::Output => {
+                    let (number, source) = (row / packed.channels[0], row % packed.channels[0]);
+                    let (j, c) = (source / inputs, source % inputs);
+                    for (i, target) in target.chunks_exact_mut(outputs).enumerate() {
+                        match tap(number, [j, i]) {
+                            Some(tap) => target.copy_from_slice(&tap[c * outputs..][..outputs]),
+                            None => target.fill(T::zero()),
+                        }
+                    }
+                }
+                Direction::Input => {
+                    let sources = packed.channels[1] / groups;
+                    let (number, source) = (packed.taps() - 1 - row / sources, row % sources);
+                    let (i, n) = (source / width, source % width);
+                    for (part, target) in target.chunks_exact_mut(channels).enumerate() {
+                        // Parts are groups, or pixels of one.
+                        let (group, j) = if groups > 1 { (part, 0) } else { (0, part) };
+                        let Some(tap) = tap(number, [j, i]) else {
+                            target.fill(T::zero());
+                            continue;
+                        };
+                        let column = tap[group * width + n..].iter().step_by(outputs);
+                        for (to, &from) in target.iter_mut().zip(column) {
+                            *to = from;
+                        }
+                    }
                 }
             }
         }
     }
-}
 
-fn gather<T: Element>(
-    context: &Context,
-    plan: &Gather,
-    [source, weights]: [&[T]; 2],
-    finish: Finish<'_, T>,
-    output: &mut [T],
-    scratch: &mut [T],
-) {
-    let Finish { bias, activation } = finish;
-    let relu = activation == Activation::Relu;
-    T::run(context, Gathered { plan, source, weights, bias, relu, output, scratch });
-    if !relu {
-        // Its parameter was checked when the layer was made.
-        let applied = activation::forward_in_place(context, activation, output);
-        debug_assert!(applied.is_ok());
+    fn gather<T: Element>(
+        &self,
+        context: &Context,
+        direction: Direction,
+        [source, weights]: [&[T]; 2],
+        finish: Finish<'_, T>,
+        output: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let plan = [&self.to_output, &self.to_input][direction as usize];
+        let Finish { mut bias, activation } = finish;
+        let relu = activation == Activation::Relu;
+        let (biases, scratch) = scratch.split_at_mut(self.arranged(direction).1);
+        if let Some(one) = bias
+            && one.len() < biases.len()
+        {
+            biases.chunks_exact_mut(one.len()).for_each(|pixel| pixel.copy_from_slice(one));
+            bias = Some(biases);
+        }
+        T::run(context, Gathered { plan, source, weights, bias, relu, output, scratch });
+        if !relu {
+            // Its parameter was checked when the layer was made.
+            let applied = activation::forward_in_place(context, activation, output);
+            debug_assert!(applied.is_ok());
+        }
     }
 }
 

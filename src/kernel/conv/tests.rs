@@ -103,9 +103,12 @@ fn run<T: Element + Plain>(
     let sizes = *convolution.sizes();
     let lengths: Vec<usize> = operands.values.iter().map(Vec::len).collect();
     let results = [lengths[2], lengths[0], lengths[1]];
-    let turned = convolution.turned_rows() * sizes.channels[0];
-    let all: Vec<usize> =
-        lengths.iter().chain(&results).chain(&[turned, convolution.scratch()]).copied().collect();
+    let arranged = [Direction::Output, Direction::Input].map(|direction| {
+        let (rows, width) = convolution.arranged(direction);
+        if rows == 0 { lengths[1] } else { rows * width }
+    });
+    let others = [arranged[0], arranged[1], convolution.sums().weights(), convolution.scratch()];
+    let all: Vec<usize> = lengths.iter().chain(&results).chain(&others).copied().collect();
     if pages.0.len() < all.len() || all.iter().zip(&pages.0).any(|(&len, page)| page.capacity() < len) {
         pages.0 = all.iter().map(|&len| Guarded::new(len.max(4096))).collect();
     }
@@ -122,29 +125,56 @@ fn run<T: Element + Plain>(
         // What is in them at first does not matter.
         room.fill(T::nan());
     }
-    let [input, weights, d_output, bias, back, output, d_input, d_weights, turned, scratch] =
-        rooms.as_mut_slice()
+    let [
+        input,
+        weights,
+        d_output,
+        bias,
+        back,
+        output,
+        d_input,
+        d_weights,
+        for_output,
+        for_input,
+        sums,
+        scratch,
+    ] = rooms.as_mut_slice()
     else {
         unreachable!()
     };
     let finish = |bias| Finish { bias: Some(bias), activation: Activation::Identity };
-    convolution.to_output(context, [input, weights], finish(bias), output, scratch);
-    if !sizes.is_depthwise() {
-        let half = convolution.turned_rows() / 2;
-        let (low, high) = turned.split_at_mut(half * sizes.channels[0]);
-        convolution.turn(weights, 0..half, low);
-        convolution.turn(weights, half..convolution.turned_rows(), high);
-    } else {
-        turned.copy_from_slice(weights);
-    }
+    arrange(convolution, Direction::Output, weights, for_output);
+    convolution.to_output(context, [input, for_output], finish(bias), output, scratch);
+    arrange(convolution, Direction::Input, weights, for_input);
     scratch.fill(T::nan());
-    convolution.to_input(context, [d_output, turned], finish(back), d_input, scratch);
+    convolution.to_input(context, [d_output, for_input], finish(back), d_input, scratch);
     scratch.fill(T::nan());
-    let cut = (sizes.rows() * 2).div_ceil(5);
-    let (low, high) = d_weights.split_at_mut(cut * sizes.channels[1]);
+    let summed = convolution.sums();
+    let cut = (summed.rows() * 2).div_ceil(5);
+    let (low, high) = sums.split_at_mut(cut * summed.channels[1]);
     convolution.to_weights(context, [input, d_output], 0..cut, low, false, scratch);
-    convolution.to_weights(context, [input, d_output], cut..sizes.rows(), high, false, scratch);
+    convolution.to_weights(context, [input, d_output], cut..summed.rows(), high, false, scratch);
+    if convolution.sums_are_gradient() {
+        d_weights.copy_from_slice(sums);
+    } else {
+        let cut = sizes.weights() / 3;
+        let (low, high) = d_weights.split_at_mut(cut);
+        convolution.fold(sums, 0..cut, low, false);
+        convolution.fold(sums, cut..sizes.weights(), high, false);
+    }
     [output.to_vec(), d_input.to_vec(), d_weights.to_vec()]
+}
+
+/// In two parts.
+fn arrange<T: Element>(convolution: &Convolution, direction: Direction, weights: &[T], arranged: &mut [T]) {
+    let (rows, width) = convolution.arranged(direction);
+    if rows == 0 {
+        arranged.copy_from_slice(weights);
+        return;
+    }
+    let (low, high) = arranged.split_at_mut(rows / 2 * width);
+    convolution.arrange(direction, weights, 0..rows / 2, low);
+    convolution.arrange(direction, weights, rows / 2..rows, high);
 }
 
 /// A pseudo-random choice of options, and some that are chosen.
@@ -174,6 +204,12 @@ fn shapes() -> Vec<Sizes> {
         square(12, 5, 2, [3, 16]),
         square(4, 1, 0, [40, 96]),
         square(2, 3, 1, [18, 130]),
+        // Those that are packed, in one or another pass.
+        square(28, 5, 2, [1, 6]),
+        square(14, 5, 0, [6, 16]),
+        square(12, 3, 1, [4, 4]),
+        Sizes { stride: [2, 2], output: [6, 6], padding: [1, 1], ..square(12, 4, 1, [3, 5]) },
+        Sizes { stride: [1, 3], output: [8, 4], input: [9, 12], ..square(9, 2, 0, [2, 7]) },
         Sizes { groups: 21, ..square(7, 3, 1, [21, 21]) },
         Sizes { groups: 40, ..square(5, 5, 2, [40, 40]) },
     ];
@@ -182,7 +218,7 @@ fn shapes() -> Vec<Sizes> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         from + (state >> 33) as usize % (to + 1 - from)
     };
-    while shapes.len() < 90 {
+    while shapes.len() < 95 {
         let groups = draw(1, 4);
         let groups = if groups == 4 { 1 } else { groups };
         let mut sizes = Sizes {
@@ -250,6 +286,31 @@ fn sums_are_those_of_the_formula_f64() {
     all::<f64>(1e-14);
 }
 
+fn arranged_for_output(convolution: &Convolution, weights: &[f64]) -> Vec<f32> {
+    let (rows, width) = convolution.arranged(Direction::Output);
+    let mut arranged = vec![f32::NAN; if rows == 0 { weights.len() } else { rows * width }];
+    arrange(convolution, Direction::Output, &cast(weights), &mut arranged);
+    arranged
+}
+
+#[test]
+fn shapes_with_few_channels_are_packed() {
+    let packed = |number: usize| {
+        let sizes = shapes()[number];
+        let [output, input, sums] = Convolution::new(sizes).packings.map(|packing| *packing.packed());
+        [
+            output.channels[1] / sizes.channels[1],
+            input.channels[0] / sizes.channels[0],
+            sums.channels[1] / sizes.channels[1],
+        ]
+    };
+    // LeNet's: 6 of 16 lanes, 12 of them.
+    assert_eq!(packed(10), [2, 2, 2]);
+    assert_eq!(packed(11), [1, 2, 1]);
+    assert_eq!(packed(12), [4, 1, 4]);
+    assert_eq!(packed(2), [1; 3]);
+}
+
 #[test]
 fn a_sample_does_not_depend_on_the_others() {
     let context = contexts()[0];
@@ -257,7 +318,7 @@ fn a_sample_does_not_depend_on_the_others() {
         let convolution = Convolution::new(sizes);
         let operands = Operands::new(&sizes, 5, 3);
         let [input, weights, ..] = &operands.values;
-        let (input, weights) = (cast::<f32>(input), cast::<f32>(weights));
+        let (input, weights) = (cast::<f32>(input), arranged_for_output(&convolution, weights));
         let mut scratch = vec![0.0; convolution.scratch()];
         let mut together = vec![0.0; 5 * sizes.outputs()];
         convolution.to_output(&context, [&input, &weights], Finish::NONE, &mut together, &mut scratch);
@@ -276,7 +337,8 @@ fn activations_follow_the_sum() {
     let convolution = Convolution::new(sizes);
     let operands = Operands::new(&sizes, 2, 4);
     let [input, weights, _, bias, _] = &operands.values;
-    let [input, weights, bias] = [input, weights, bias].map(|values| cast::<f32>(values));
+    let [input, bias] = [input, bias].map(|values| cast::<f32>(values));
+    let weights = arranged_for_output(&convolution, weights);
     let mut scratch = vec![0.0; convolution.scratch()];
     for context in contexts() {
         let mut expected = vec![0.0; 2 * sizes.outputs()];

@@ -7,6 +7,7 @@
 
 use super::{Window, Windows, get, put};
 use crate::context::Context;
+use crate::kernel::activation::curve::{Curve, Relu};
 use crate::kernel::element::Element;
 use crate::simd::{Kernel, Mask, Simd, Vector};
 
@@ -14,20 +15,22 @@ use crate::simd::{Kernel, Mask, Simd, Vector};
 const MOST_COMPARED: usize = 16;
 
 /// The largest element of each window of samples, and its number in `kept` unless that is empty. What is outside of the input
-/// counts as -infinity, and so does a window with no element inside.
+/// counts as -infinity, and so does a window with no element inside. With `relu` it is max(x, 0) of the elements inside that are
+/// compared.
 ///
 /// # Panics
 /// If the lengths do not fit.
 pub(crate) fn max_forward<T: Element>(
     context: &Context,
     windows: &Windows,
+    relu: bool,
     input: &[T],
     output: &mut [T],
     kept: &mut [T],
 ) {
     windows.check(input, output);
     assert!(kept.is_empty() || kept.len() == output.len());
-    T::run(context, MaxForward { windows, input, output, kept });
+    T::run(context, MaxForward { windows, relu, input, output, kept });
 }
 
 /// The gradient by the inputs, from that by the outputs and what [`max_forward`] kept.
@@ -48,6 +51,7 @@ pub(crate) fn max_backward<T: Element>(
 
 pub(crate) struct MaxForward<'a, T> {
     windows: &'a Windows,
+    relu: bool,
     input: &'a [T],
     output: &'a mut [T],
     kept: &'a mut [T],
@@ -57,28 +61,39 @@ impl<T: Element> Kernel for MaxForward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        match (self.kept.is_empty(), self.relu) {
+            (true, false) => self.samples::<S, false, false>(s),
+            (true, true) => self.samples::<S, false, true>(s),
+            (false, false) => self.samples::<S, true, false>(s),
+            (false, true) => self.samples::<S, true, true>(s),
+        }
+    }
+}
+
+impl<T: Element> MaxForward<'_, T> {
+    #[inline(always)]
+    fn samples<S: Simd, const KEEP: bool, const RELU: bool>(self, s: S) {
         let w = self.windows;
         let (inputs, outputs) = (w.input_len(), w.output_len());
         if outputs == 0 {
             return;
         }
-        let samples = self.input.chunks_exact(inputs).zip(self.output.chunks_exact_mut(outputs));
-        if self.kept.is_empty() {
-            for (x, y) in samples {
-                match w.pairs {
-                    true => pairs_forward::<T, S, false>(s, w, x, y, &mut []),
-                    false => forward::<T, S, false>(s, w, x, y, &mut []),
-                }
-            }
-            return;
-        }
-        for ((x, y), kept) in samples.zip(self.kept.chunks_exact_mut(outputs)) {
+        let mut all_kept = self.kept.chunks_exact_mut(outputs);
+        for (x, y) in self.input.chunks_exact(inputs).zip(self.output.chunks_exact_mut(outputs)) {
+            let kept = all_kept.next().unwrap_or_default();
             match w.pairs {
-                true => pairs_forward::<T, S, true>(s, w, x, y, kept),
-                false => forward::<T, S, true>(s, w, x, y, kept),
+                true => pairs_forward::<T, S, KEEP, RELU>(s, w, x, y, kept),
+                false => forward::<T, S, KEEP, RELU>(s, w, x, y, kept),
             }
         }
     }
+}
+
+/// A vector of what is compared, of as many elements as the slice has, or all lanes if FULL.
+#[inline(always)]
+fn compared<T: Element, S: Simd, const FULL: bool, const RELU: bool>(s: S, x: &[T]) -> T::V<S> {
+    let x = get::<T, S, FULL>(s, x);
+    if RELU { Curve::<T>::value(Relu, s, x) } else { x }
 }
 
 /// A value and its number, and the next: which of the two it is.
@@ -99,7 +114,13 @@ fn number<T: Element, S: Simd>(s: S, number: usize) -> T::V<S> {
 
 /// One sample, any windows.
 #[inline(always)]
-fn forward<T: Element, S: Simd, const KEEP: bool>(s: S, w: &Windows, x: &[T], y: &mut [T], kept: &mut [T]) {
+fn forward<T: Element, S: Simd, const KEEP: bool, const RELU: bool>(
+    s: S,
+    w: &Windows,
+    x: &[T],
+    y: &mut [T],
+    kept: &mut [T],
+) {
     let lanes = T::V::<S>::LANES;
     let mut out = 0;
     for &row in &w.rows.spans {
@@ -107,17 +128,17 @@ fn forward<T: Element, S: Simd, const KEEP: bool>(s: S, w: &Windows, x: &[T], y:
             let window = Window { row, column, w };
             let (mut channel, mut count) = (0, 2 * lanes);
             while channel + count <= w.channels {
-                window.largest::<T, S, KEEP, true, 2>(s, x, channel, count, out, y, kept);
+                window.largest::<T, S, KEEP, RELU, true, 2>(s, x, channel, count, out, y, kept);
                 (channel, out) = (channel + count, out + count);
             }
             count = lanes;
             if channel + count <= w.channels {
-                window.largest::<T, S, KEEP, true, 1>(s, x, channel, count, out, y, kept);
+                window.largest::<T, S, KEEP, RELU, true, 1>(s, x, channel, count, out, y, kept);
                 (channel, out) = (channel + count, out + count);
             }
             count = w.channels - channel;
             if count > 0 {
-                window.largest::<T, S, KEEP, false, 1>(s, x, channel, count, out, y, kept);
+                window.largest::<T, S, KEEP, RELU, false, 1>(s, x, channel, count, out, y, kept);
                 out += count;
             }
         }
@@ -128,7 +149,7 @@ impl Window<'_> {
     /// The largest elements of `count` channels, in V vectors, to `y` from place `out` on.
     #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "where it is read and where it goes")]
-    fn largest<T: Element, S: Simd, const KEEP: bool, const FULL: bool, const V: usize>(
+    fn largest<T: Element, S: Simd, const KEEP: bool, const RELU: bool, const FULL: bool, const V: usize>(
         self,
         s: S,
         x: &[T],
@@ -149,7 +170,8 @@ impl Window<'_> {
                 let at = if KEEP { number::<T, S>(s, at + right) } else { start.1 };
                 let mut v = 0;
                 while v < V {
-                    best[v] = larger::<T, S>(best[v], (get::<T, S, FULL>(s, &values[v * lanes..]), at));
+                    best[v] =
+                        larger::<T, S>(best[v], (compared::<T, S, FULL, RELU>(s, &values[v * lanes..]), at));
                     v += 1;
                 }
             }
@@ -173,7 +195,7 @@ impl Window<'_> {
 
 /// One sample, 2 x 2 windows side by side.
 #[inline(always)]
-fn pairs_forward<T: Element, S: Simd, const KEEP: bool>(
+fn pairs_forward<T: Element, S: Simd, const KEEP: bool, const RELU: bool>(
     s: S,
     w: &Windows,
     x: &[T],
@@ -188,11 +210,11 @@ fn pairs_forward<T: Element, S: Simd, const KEEP: bool>(
         if KEEP {
             let kept = kept[row * narrow..][..narrow].chunks_exact_mut(w.channels);
             for (((upper, lower), y), kept) in windows.zip(kept) {
-                pair::<T, S, true>(s, w.channels, upper, lower, y, kept);
+                pair::<T, S, true, RELU>(s, w.channels, upper, lower, y, kept);
             }
         } else {
             for ((upper, lower), y) in windows {
-                pair::<T, S, false>(s, w.channels, upper, lower, y, &mut []);
+                pair::<T, S, false, RELU>(s, w.channels, upper, lower, y, &mut []);
             }
         }
     }
@@ -200,7 +222,7 @@ fn pairs_forward<T: Element, S: Simd, const KEEP: bool>(
 
 /// All channels of a 2 x 2 window.
 #[inline(always)]
-fn pair<T: Element, S: Simd, const KEEP: bool>(
+fn pair<T: Element, S: Simd, const KEEP: bool, const RELU: bool>(
     s: S,
     channels: usize,
     upper: &[T],
@@ -218,7 +240,7 @@ fn pair<T: Element, S: Simd, const KEEP: bool>(
     while let (Some(y), Some(a), Some(b), Some(c), Some(d)) =
         (y.next(), a.next(), b.next(), c.next(), d.next())
     {
-        let (value, number) = of_four::<T, S, true>(s, [a, b, c, d]);
+        let (value, number) = of_four::<T, S, true, RELU>(s, [a, b, c, d]);
         value.store(y);
         if let (true, Some(kept)) = (KEEP, kept.next()) {
             number.store(kept);
@@ -227,7 +249,7 @@ fn pair<T: Element, S: Simd, const KEEP: bool>(
     let y = y.into_remainder();
     if !y.is_empty() {
         let window = [a.remainder(), b.remainder(), c.remainder(), d.remainder()];
-        let (value, number) = of_four::<T, S, false>(s, window);
+        let (value, number) = of_four::<T, S, false, RELU>(s, window);
         value.store_first(y);
         if KEEP {
             number.store_first(kept.into_remainder());
@@ -237,14 +259,17 @@ fn pair<T: Element, S: Simd, const KEEP: bool>(
 
 /// The largest elements of a vector of channels of a 2 x 2 window.
 #[inline(always)]
-fn of_four<T: Element, S: Simd, const FULL: bool>(s: S, [a, b, c, d]: [&[T]; 4]) -> (T::V<S>, T::V<S>) {
+fn of_four<T: Element, S: Simd, const FULL: bool, const RELU: bool>(
+    s: S,
+    [a, b, c, d]: [&[T]; 4],
+) -> (T::V<S>, T::V<S>) {
     let upper = larger::<T, S>(
-        (get::<T, S, FULL>(s, a), number::<T, S>(s, 0)),
-        (get::<T, S, FULL>(s, b), number::<T, S>(s, 1)),
+        (compared::<T, S, FULL, RELU>(s, a), number::<T, S>(s, 0)),
+        (compared::<T, S, FULL, RELU>(s, b), number::<T, S>(s, 1)),
     );
     let lower = larger::<T, S>(
-        (get::<T, S, FULL>(s, c), number::<T, S>(s, 2)),
-        (get::<T, S, FULL>(s, d), number::<T, S>(s, 3)),
+        (compared::<T, S, FULL, RELU>(s, c), number::<T, S>(s, 2)),
+        (compared::<T, S, FULL, RELU>(s, d), number::<T, S>(s, 3)),
     );
     larger::<T, S>(upper, lower)
 }

@@ -230,6 +230,11 @@ impl Windows {
         [self.channels, self.rows.output(), self.columns.output()]
     }
 
+    /// 2 x 2, side by side: no sums are needed for the gradient of the largest.
+    pub(crate) fn are_pairs(&self) -> bool {
+        self.pairs
+    }
+
     /// Elements that are looked at for a sample.
     pub(crate) fn work(&self) -> f64 {
         self.output_len() as f64 * self.area() as f64

@@ -109,43 +109,52 @@ fn check_max<T: Element>(case: &Case, rng: &mut Rng, special: bool) {
     let mut x: Vec<T> = numbers(rng, samples * inputs, 5);
     if special {
         for x in &mut x {
-            match rng.below(6) {
+            match rng.below(8) {
                 0 => *x = T::nan(),
                 1 => *x = T::neg_infinity(),
                 2 => *x = T::infinity(),
+                3 => *x = -T::zero(),
                 _ => {}
             }
         }
     }
     let dy: Vec<T> = numbers(rng, samples * outputs, 1000);
-    let (mut y, mut dx) = (vec![T::neg_infinity(); dy.len()], vec![T::zero(); x.len()]);
-    for sample in 0..samples {
-        let x = &x[sample * inputs..][..inputs];
-        let dx = &mut dx[sample * inputs..][..inputs];
-        case.each(|output, channel, inside, _| {
-            let mut best = None;
-            for &at in inside {
-                let value = x[case.place(at, channel)];
-                if best.is_none_or(|(most, _)| value > most || value.is_nan()) {
-                    best = Some((value, at));
+    for relu in [false, true] {
+        // What the largest is taken of.
+        let compared: Vec<T> = match relu {
+            // -0 stays -0, and NaN NaN.
+            true => x.iter().map(|&x| if x < T::zero() { T::zero() } else { x }).collect(),
+            false => x.clone(),
+        };
+        let (mut y, mut dx) = (vec![T::neg_infinity(); dy.len()], vec![T::zero(); x.len()]);
+        for sample in 0..samples {
+            let x = &compared[sample * inputs..][..inputs];
+            let dx = &mut dx[sample * inputs..][..inputs];
+            case.each(|output, channel, inside, _| {
+                let mut best = None;
+                for &at in inside {
+                    let value = x[case.place(at, channel)];
+                    if best.is_none_or(|(most, _)| value > most || value.is_nan()) {
+                        best = Some((value, at));
+                    }
                 }
-            }
-            if let Some((most, at)) = best {
-                y[sample * outputs + output] = most;
-                dx[case.place(at, channel)] += dy[sample * outputs + output];
-            }
-        });
-    }
-    for context in contexts() {
-        let (mut found, mut kept) = (vec![T::nan(); y.len()], vec![T::nan(); y.len()]);
-        max_forward(&context, &windows, &x, &mut found, &mut kept);
-        assert_eq!(bits(&found), bits(&y), "{context:?} {:?}", windows);
-        found.fill(T::nan());
-        max_forward(&context, &windows, &x, &mut found, &mut []);
-        assert_eq!(bits(&found), bits(&y), "{context:?} {:?}", windows);
-        let mut d_x = vec![T::nan(); x.len()];
-        max_backward(&context, &windows, &kept, &dy, &mut d_x);
-        assert_eq!(bits(&d_x), bits(&dx), "{context:?} {:?}", windows);
+                if let Some((most, at)) = best {
+                    y[sample * outputs + output] = most;
+                    dx[case.place(at, channel)] += dy[sample * outputs + output];
+                }
+            });
+        }
+        for context in contexts() {
+            let (mut found, mut kept) = (vec![T::nan(); y.len()], vec![T::nan(); y.len()]);
+            max_forward(&context, &windows, relu, &x, &mut found, &mut kept);
+            assert_eq!(bits(&found), bits(&y), "{context:?} {:?}", windows);
+            found.fill(T::nan());
+            max_forward(&context, &windows, relu, &x, &mut found, &mut []);
+            assert_eq!(bits(&found), bits(&y), "{context:?} {:?}", windows);
+            let mut d_x = vec![T::nan(); x.len()];
+            max_backward(&context, &windows, &kept, &dy, &mut d_x);
+            assert_eq!(bits(&d_x), bits(&dx), "{context:?} {:?}", windows);
+        }
     }
 }
 
