@@ -20,6 +20,6 @@ fast=()
 tests cargo test "${fast[@]}" --locked --release --manifest-path "$manifest"
 cargo run "${fast[@]}" --locked --release --manifest-path "$manifest" -- "${arguments[@]}"
 # The same bits as NEON: the longer column of the committed hashes.
-tests env GEMMULE_SUBSET=full cargo test "${locked[@]}" --test elementwise_subset
+tests env GEMMULE_SUBSET=full cargo test "${locked[@]}" --features full --test elementwise_subset
 cargo fmt --manifest-path "$manifest" --check
 cargo clippy --locked --manifest-path "$manifest" --all-targets -- -D warnings
