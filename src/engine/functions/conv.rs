@@ -163,7 +163,8 @@ impl Conv {
                 ]
             })
         });
-        let pieces = if trained[0] { self.sizes().weights().div_ceil(PIECE) } else { 1 };
+        let whole = !trained[0] || !self.convolution.sums_are_gradient();
+        let pieces = if whole { 1 } else { self.sizes().weights().div_ceil(PIECE) };
         let total = (0..pieces).map(|piece| {
             vec![
                 wanted(trained[0], gradient(0, self.piece(piece))),
@@ -176,8 +177,11 @@ impl Conv {
         ]
     }
 
-    /// The weights of a tile that adds shards up.
+    /// The weights of a tile that adds shards up: all, if they are made of their sums.
     fn piece(&self, tile: usize) -> Range<usize> {
+        if !self.convolution.sums_are_gradient() {
+            return 0..self.sizes().weights();
+        }
         tile * PIECE..((tile + 1) * PIECE).min(self.sizes().weights())
     }
 
@@ -216,16 +220,21 @@ impl Conv {
     fn total<T: Element>(&self, shards: Shards, tile: usize, call: BatchCall<'_, T>) {
         let (len, sums) = (self.shards_at().1, self.convolution.sums().weights());
         let [weights, bias] = call.writes else { return };
-        for (number, shard) in call.shared.chunks_exact(len).take(shards.count).enumerate() {
-            let (shard, shard_bias) = shard.split_at(sums);
-            let add_to = number > 0 || call.accumulate;
-            if weights.is_empty() {
-            } else if self.convolution.sums_are_gradient() {
-                add_or_set(call.context, weights, &shard[self.piece(tile)], add_to);
-            } else {
-                self.convolution.fold(shard, self.piece(tile), weights, add_to);
+        let shards = || call.shared.chunks_exact(len).take(shards.count).enumerate();
+        let add_to = |number: usize| number > 0 || call.accumulate;
+        if !weights.is_empty() && self.convolution.sums_are_gradient() {
+            for (number, shard) in shards() {
+                add_or_set(call.context, weights, &shard[self.piece(tile)], add_to(number));
             }
-            add_or_set(call.context, bias, &shard_bias[..bias.len()], add_to);
+        } else if !weights.is_empty() {
+            let total = &mut call.scratch[..sums];
+            for (number, shard) in shards() {
+                add_or_set(call.context, total, &shard[..sums], number > 0);
+            }
+            self.convolution.fold(total, weights, call.accumulate);
+        }
+        for (number, shard) in shards() {
+            add_or_set(call.context, bias, &shard[sums..sums + bias.len()], add_to(number));
         }
     }
 }
@@ -273,10 +282,12 @@ impl Function for Conv {
     fn needs(&self, mode: &Mode) -> Needs {
         let wants = mode.training && mode.wants.contains(&true);
         let trained = [0, 1].map(|i| mode.training && mode.trained.get(i).copied().unwrap_or(false));
+        let sums = self.convolution.sums().weights();
+        let folded = if self.convolution.sums_are_gradient() { 0 } else { sums };
         let mut needs = Needs {
             forward: vec![Step::Samples],
-            // The sums of a bias are there one after the other.
-            scratch: self.convolution.scratch().max(self.outputs()),
+            // The sums of a bias are there one after the other, and those that weights are made of.
+            scratch: self.convolution.scratch().max(self.outputs()).max(folded),
             ..Needs::default()
         };
         if wants {

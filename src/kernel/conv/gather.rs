@@ -176,27 +176,34 @@ impl<'a> Walk<'a> {
         Self { region, samples, at: [0; 2], pixel: first, row: first, sample: first }
     }
 
-    /// Where the next pixel begins.
+    /// Where the next pixels begin in source and target, each `by` further.
     #[inline(always)]
-    fn next(&mut self) -> [usize; 2] {
-        let pixel = self.pixel;
+    fn next(&mut self, mut sources: &mut [usize], mut targets: &mut [usize], by: [usize; 2]) {
         let steps = |i: usize| [self.region.source[i], self.region.target[i]];
-        self.at[0] += 1;
-        if self.at[0] < self.region.columns {
-            self.pixel = plus(self.pixel, steps(2));
-            return pixel;
+        let step = steps(2);
+        while !sources.is_empty() {
+            let count = sources.len().min(self.region.columns - self.at[0]);
+            let (of_row, other) = (sources.split_at_mut(count), targets.split_at_mut(count));
+            for (source, target) in of_row.0.iter_mut().zip(other.0) {
+                [*source, *target] = plus(self.pixel, by);
+                self.pixel = plus(self.pixel, step);
+            }
+            (sources, targets) = (of_row.1, other.1);
+            self.at[0] += count;
+            if self.at[0] < self.region.columns {
+                return;
+            }
+            self.at[0] = 0;
+            self.at[1] += 1;
+            if self.at[1] < self.region.rows {
+                self.row = plus(self.row, steps(1));
+            } else {
+                self.at[1] = 0;
+                self.sample = plus(self.sample, self.samples);
+                self.row = self.sample;
+            }
+            self.pixel = self.row;
         }
-        self.at[0] = 0;
-        self.at[1] += 1;
-        if self.at[1] < self.region.rows {
-            self.row = plus(self.row, steps(1));
-        } else {
-            self.at[1] = 0;
-            self.sample = plus(self.sample, self.samples);
-            self.row = self.sample;
-        }
-        self.pixel = self.row;
-        pixel
     }
 }
 
@@ -280,9 +287,8 @@ fn tiles<T: Element, S: Simd>(
                 };
                 for part in 0..parts.count() {
                     tile.rows = parts.part(part).1;
-                    for (from, to) in tile.sources.iter_mut().zip(&mut tile.targets).take(tile.rows) {
-                        [*from, *to] = plus(walk.next(), [channel, column]);
-                    }
+                    let (sources, targets) = (&mut tile.sources[..tile.rows], &mut tile.targets[..tile.rows]);
+                    walk.next(sources, targets, [channel, column]);
                     tile.run(s);
                 }
             }

@@ -228,27 +228,29 @@ impl Convolution {
         self.packings[2].is_none()
     }
 
-    /// The gradients of the weights `range`, from all `sums`; `add`ed to `target`, or set.
+    /// The gradients of the weights, from all `sums`; `add`ed to `target`, or set.
     ///
     /// # Panics
     /// As [`to_output`](Self::to_output).
-    pub(crate) fn fold<T: Element>(&self, sums: &[T], range: Range<usize>, target: &mut [T], add: bool) {
+    pub(crate) fn fold<T: Element>(&self, sums: &[T], target: &mut [T], add: bool) {
         let (packing, packed) = (&self.packings[2], self.sums());
         let Sizes { channels: [inputs, outputs], kernel: [_, width], .. } = self.sizes;
-        assert!(range.end <= self.sizes.weights() && target.len() == range.len());
-        for (at, target) in range.zip(target) {
-            let (row, n) = (at / outputs, at % outputs);
-            let (tap, c) = (row / inputs, row % inputs);
-            let mut sum = if add { *target } else { T::zero() };
+        assert!(sums.len() == packed.weights() && target.len() == self.sizes.weights());
+        if !add {
+            target.fill(T::zero());
+        }
+        for (number, tap) in sums.chunks_exact(inputs * packed.channels[1]).enumerate() {
+            let (ky, u) = (number / packed.kernel[1], number % packed.kernel[1]);
             for i in 0..packed.channels[1] / outputs {
-                for u in 0..packed.kernel[1] {
-                    if packing.column(u, [0, i]) == Some(tap % width) {
-                        let row = (tap / width * packed.kernel[1] + u) * inputs + c;
-                        sum += sums[row * packed.channels[1] + i * outputs + n];
+                let Some(column) = packing.column(u, [0, i]) else { continue };
+                let target = &mut target[(ky * width + column) * inputs * outputs..][..inputs * outputs];
+                let rows = tap.chunks_exact(packed.channels[1]).zip(target.chunks_exact_mut(outputs));
+                for (row, target) in rows {
+                    for (to, &from) in target.iter_mut().zip(&row[i * outputs..]) {
+                        *to += from;
                     }
                 }
             }
-            *target = sum;
         }
     }
 

@@ -157,10 +157,7 @@ fn run<T: Element + Plain>(
     if convolution.sums_are_gradient() {
         d_weights.copy_from_slice(sums);
     } else {
-        let cut = sizes.weights() / 3;
-        let (low, high) = d_weights.split_at_mut(cut);
-        convolution.fold(sums, 0..cut, low, false);
-        convolution.fold(sums, cut..sizes.weights(), high, false);
+        convolution.fold(sums, d_weights, false);
     }
     [output.to_vec(), d_input.to_vec(), d_weights.to_vec()]
 }

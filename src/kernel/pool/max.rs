@@ -232,6 +232,15 @@ fn pair<T: Element, S: Simd, const KEEP: bool, const RELU: bool>(
 ) {
     let lanes = T::V::<S>::LANES;
     let ((a, b), (c, d)) = (upper.split_at(channels), lower.split_at(channels));
+    if channels < lanes {
+        // Of which there are many, since there are few channels.
+        let (value, number) = of_four::<T, S, false, RELU>(s, [a, b, c, d]);
+        value.store_first(y);
+        if KEEP {
+            number.store_first(kept);
+        }
+        return;
+    }
     let (mut a, mut b, mut c, mut d) =
         (a.chunks_exact(lanes), b.chunks_exact(lanes), c.chunks_exact(lanes), d.chunks_exact(lanes));
     let mut y = y.chunks_exact_mut(lanes);
@@ -411,6 +420,13 @@ fn pair_backward<T: Element, S: Simd>(
     let numbers: [T::V<S>; 4] =
         [number::<T, S>(s, 0), number::<T, S>(s, 1), number::<T, S>(s, 2), number::<T, S>(s, 3)];
     let ((a, b), (c, d)) = (upper.split_at_mut(channels), lower.split_at_mut(channels));
+    if channels < lanes {
+        let (kept, dy) = (T::V::<S>::load_first(s, kept), T::V::<S>::load_first(s, dy));
+        for (part, number) in [a, b, c, d].into_iter().zip(numbers) {
+            dy.select(kept.equal(number), zero).store_first(part);
+        }
+        return;
+    }
     let mut parts = [a, b, c, d].map(|part| part.chunks_exact_mut(lanes));
     let (mut kept, mut dy) = (kept.chunks_exact(lanes), dy.chunks_exact(lanes));
     while let (Some(kept), Some(dy)) = (kept.next(), dy.next()) {
