@@ -48,7 +48,7 @@ limited() {
 }
 
 limited 1400 "${build[@]}" "${targets[@]}" --no-run
-tests limited 240 "${build[@]}" --lib
+tests limited 600 "${build[@]}" --lib
 for test in "${names[@]}"; do
     tests limited "${TEST_SECONDS:-240}" "${build[@]}" --test "$test"
 done
