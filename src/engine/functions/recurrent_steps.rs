@@ -298,8 +298,18 @@ impl Recurrent {
         let one = [T::one()];
         let ones = MatRef::new(&one, 0, 1, terms, 0, 0).expect(FITS);
         let factors = [(by_x.transposed(), x), (by_h.transposed(), before), (ones, by_x), (ones, by_h)];
-        for (write, (a, b)) in call.writes.iter_mut().zip(factors) {
+        // Both biases are added to the same sums, unless the cell takes them apart.
+        let same = self.kind.input_slot(gate) == self.kind.hidden_slot(gate);
+        let copied = match &*call.writes {
+            [_, _, by_x, by_h] => same && !call.accumulate && by_x.len() == by_h.len(),
+            _ => false,
+        };
+        let products = if copied { 3 } else { factors.len() };
+        for (write, (a, b)) in call.writes.iter_mut().zip(factors).take(products) {
             add_product(call.context, a, b, call.accumulate, write);
+        }
+        if let (true, [_, _, by_x, by_h]) = (copied, call.writes) {
+            by_h.copy_from_slice(by_x);
         }
     }
 
