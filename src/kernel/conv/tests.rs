@@ -100,7 +100,6 @@ fn run<T: Element + Plain>(
     pages: &mut Pages<T>,
     at_end: bool,
 ) -> [Vec<T>; 3] {
-    let sizes = *convolution.sizes();
     let lengths: Vec<usize> = operands.values.iter().map(Vec::len).collect();
     let results = [lengths[2], lengths[0], lengths[1]];
     let arranged = [Direction::Output, Direction::Input].map(|direction| {
