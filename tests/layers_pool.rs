@@ -66,6 +66,7 @@ fn gradients_are_those_of_differences() {
         between(&line, Upsample1d::new(2), 56),
         between(&line, Permute::new(&[1, 0]), 28),
         between(&image, MaxPool2d::new(2), 12),
+        between(&image, MaxPool2d::new(2).stride(3), 6),
         between(&image, MaxPool2d::new(3).stride(1).padding(1), 60),
         between(&image, AvgPool2d::new([2, 3]).stride([2, 1]).padding([1, 0]).count_include_pad(false), 18),
         between(&image, AvgPool2d::new(2).divisor_override(3).ceil_mode(true), 18),
@@ -242,5 +243,45 @@ fn no_fusion_and_no_number_of_threads_changes_a_bit() {
             let expected = expected.get_or_insert_with(|| found.clone());
             assert!(*expected == found, "{threads} threads, {fusion}");
         }
+    }
+}
+
+/// Outputs have the same bits wherever a ReLU before poolings is applied, the signs of zeros too; gradients the same numbers: what is
+/// -0 before the ReLU may have a zero of either sign.
+#[test]
+fn a_relu_before_poolings_gives_the_same() {
+    // Most windows have nothing positive.
+    let numbers = [-1.0, -0.0, 0.0, -0.5, 0.5];
+    let mut rng = Rng::new(8);
+    let x = (0..200 * 32).map(|i| numbers[rng.below(if i < 150 * 32 { 4 } else { 5 }) as usize]).collect();
+    let data = Dataset::from_values(Tensor::from_vec(&[200, 32], x).unwrap()).unwrap();
+    let indices: Vec<usize> = (0..200).collect();
+    let nets = [
+        Sequential::new()
+            .with(Input::new(&[2, 4, 4]))
+            .with(Activation::Relu)
+            .with(MaxPool2d::new(2))
+            .with(MaxPool2d::new(2)),
+        Sequential::new().with(Input::new(&[2, 4, 4])).with(Activation::Relu).with(MaxPool2d::new(2)),
+        Sequential::new()
+            .with(Input::new(&[2, 4, 4]))
+            .with(MaxPool2d::new(2))
+            .with(Activation::Relu)
+            .with(MaxPool2d::new(2)),
+    ];
+    for net in nets {
+        let run = |fusion: Fusion| {
+            let mut model = net.build_with::<f32>(context(2), 1).unwrap();
+            model.compile(Loss::MeanSquaredError, Sgd::default()).unwrap();
+            model.set_fusion(fusion);
+            let y = model.forward(&data, &indices).unwrap();
+            let d: Vec<f32> = (0..y.as_slice().len()).map(|i| [1.0, -1.0, -0.5][i % 3]).collect();
+            let d_x = model.backward(&Tensor::from_vec(y.shape(), d).unwrap()).unwrap();
+            let bits: Vec<u32> = y.as_slice().iter().map(|y| y.to_bits()).collect();
+            (bits, d_x.into_vec())
+        };
+        let (fused, apart) = (run(Fusion::default()), run(Fusion::NONE));
+        assert!(fused.0 == apart.0, "outputs of {net:?}");
+        assert!(fused.1 == apart.1, "gradients of {net:?}");
     }
 }

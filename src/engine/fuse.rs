@@ -20,7 +20,8 @@ use crate::kernel::activation::{Activation, Saved};
 use std::fmt;
 
 /// Which fusions plans may have. All by default; none of them changes a bit of any result, so that switching one off is of
-/// use to find out what it saves.
+/// use to find out what it saves. One exception: where a ReLU before max pooling gets exactly -0, `activation` may change the
+/// sign of a zero in the gradient by the inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Fusion {
@@ -207,10 +208,15 @@ fn taken_from_before(
         return Activation::Identity;
     }
     match &mut stages[at].kind {
-        StageKind::Dense { activation, .. } | StageKind::Function { activation, .. } => {
+        StageKind::Dense { activation, .. } => *activation = Activation::Identity,
+        StageKind::Function { function, activation }
+            if graph.functions[*function].function.function().takes_activation() =>
+        {
             *activation = Activation::Identity;
         }
-        _ => *input = stages.remove(at).input(),
+        StageKind::Activation(_) => *input = stages.remove(at).input(),
+        // One that itself has it from before.
+        _ => return Activation::Identity,
     }
     taken
 }

@@ -33,7 +33,7 @@ impl Function for MaxPool {
     }
 
     /// Where the largest element is not positive, ReLU's derivative is 0, wherever in the window the gradient then goes. Only where a
-    /// gradient is moved and not added is its sign the same too if it is 0.
+    /// gradient is moved and not added is its sign the same too if it is 0 (but where the ReLU gets -0, whose derivative is -0).
     fn takes_activation_before(&self, activation: Activation) -> bool {
         activation == Activation::Relu && self.windows.are_pairs()
     }

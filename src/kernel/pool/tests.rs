@@ -222,6 +222,14 @@ fn pairs_side_by_side_have_a_loop_of_their_own() {
     }
     let cut = Options { ceil_mode: true, ..options };
     assert!(!Case { channels: 1, inputs: [5, 4], options: [cut; 2] }.windows().pairs);
+    // Pairs, but with gaps behind them.
+    for (inputs, strides) in [([4, 4], [3, 3]), ([5, 5], [4, 4]), ([8, 4], [2, 3]), ([5, 6], [3, 2])] {
+        let options = strides.map(|stride| Options { stride, ..options });
+        let case = Case { channels: 17, inputs, options };
+        assert!(!case.windows().pairs);
+        check_max::<f32>(&case, &mut rng, false);
+        check_average::<f32>(&case, &mut rng);
+    }
 }
 
 #[test]
