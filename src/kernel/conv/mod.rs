@@ -14,7 +14,8 @@
 //!
 //! # Order
 //! The terms of a pixel's sum are those inside the source, and where few pixels lie at a border also some that are zeros beside it:
-//! by place in the source, ascending, then by channel; between them those of arranged weights that are zeros. A sum is cut in chunks of 512 terms, each one chain of fused
+//! by place in the source, ascending, then by channel; between them those of arranged weights that are zeros
+//! (an infinite pixel so makes NaN of those that are packed with its outputs). A sum is cut in chunks of 512 terms, each one chain of fused
 //! multiply-adds from +0; the bias, or zero, is what they are added to, in order. `to_weights` has a chain for each sample's
 //! pixels, or for those at each place of a packed one. All of that is a matter of shapes alone.
 
