@@ -155,6 +155,7 @@ struct Options<const N: usize> {
     stride: [usize; N],
     dilation: [usize; N],
     groups: usize,
+    direct: bool,
     weight: Init,
     bias: Option<Init>,
 }
@@ -181,6 +182,16 @@ macro_rules! options {
             #[must_use]
             pub fn groups(mut self, groups: usize) -> Self {
                 self.options.groups = groups;
+                self
+            }
+
+            /// The same with every sum as the formula has it, term by term. Otherwise kernels of 3 x 3 with a stride of 1 and many
+            /// channels (multiples of 16) are computed with fewer products, as Winograd found them: the error of an output is
+            /// then relative to the largest values near it, not to its own terms, and an infinite pixel may make NaN of its
+            /// neighbours.
+            #[must_use]
+            pub fn direct(mut self) -> Self {
+                self.options.direct = true;
                 self
             }
 
@@ -403,6 +414,7 @@ impl<const N: usize> Options<N> {
             stride: [1; N],
             dilation: [1; N],
             groups: 1,
+            direct: false,
             weight: Init::PyTorch,
             bias: Some(Init::PyTorch),
         }
@@ -508,7 +520,7 @@ impl<const N: usize> Options<N> {
             return Err(Error::overflow("build", format!("the output {form:?} of a convolution")));
         }
         let input = builder.in_channels_last(input)?;
-        let function = Function::new(sizes, transposed, self.bias.is_some());
+        let function = Function::new(sizes, [transposed, self.direct], self.bias.is_some());
         builder.function(&[input], Form::channels_last(&form), function, &parameters)
     }
 
@@ -523,6 +535,7 @@ impl<const N: usize> Options<N> {
     }
 
     fn inits(&self, spec: Spec) -> Spec {
+        let spec = if self.direct { spec.with("direct", true) } else { spec };
         let spec = spec.with("weight_init", init_spec(self.weight)).with("bias", self.bias.is_some());
         match self.bias {
             Some(init) => spec.with("bias_init", init_spec(init)),
@@ -538,6 +551,7 @@ impl<const N: usize> Options<N> {
             "stride",
             "dilation",
             "groups",
+            "direct",
             "padding",
             "weight_init",
             "bias",
@@ -551,6 +565,8 @@ impl<const N: usize> Options<N> {
             stride: sizes(spec, "stride")?,
             dilation: sizes(spec, "dilation")?,
             groups: spec.size("groups")?,
+            // Files of older versions do not have it.
+            direct: spec.get("direct").is_some() && spec.flag("direct")?,
             weight: init_of(spec.spec("weight_init")?)?,
             bias,
             ..options

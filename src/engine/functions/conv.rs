@@ -33,9 +33,6 @@ const MOST_ELEMENTS: usize = 1 << 17;
 /// Elements of the weights that a tile of a gradient should have at most.
 const TILE_ELEMENTS: usize = 1 << 16;
 
-/// Rows of the weights are divided at multiples of it: those of a register tile.
-const ROWS: usize = 12;
-
 /// Elements of a tile that arranges weights, or adds shards up.
 const PIECE: usize = 1 << 12;
 
@@ -47,14 +44,17 @@ struct Shards {
     count: usize,
     /// Blocks of rows of the weights.
     blocks: usize,
+    /// They begin at multiples of it.
+    together: usize,
 }
 
 impl Shards {
-    fn new(sizes: &Sizes, batch: usize) -> Self {
+    fn new(convolution: &Convolution, batch: usize) -> Self {
+        let (sizes, together) = (convolution.sums(), convolution.rows_together());
         let most = (MOST_ELEMENTS / sizes.weights()).min(batch).clamp(1, MOST_SHARDS);
         let count = 1 << most.ilog2();
         let blocks = sizes.weights().div_ceil(TILE_ELEMENTS).max(MOST_SHARDS / count);
-        Self { batch, count, blocks: blocks.min(sizes.rows().div_ceil(ROWS)) }
+        Self { batch, count, blocks: blocks.min(sizes.rows().div_ceil(together)), together }
     }
 
     fn samples(&self, shard: usize) -> Range<usize> {
@@ -62,16 +62,16 @@ impl Shards {
     }
 
     fn rows(&self, sizes: &Sizes, block: usize) -> Range<usize> {
-        let units = sizes.rows().div_ceil(ROWS);
-        let at = |block: usize| (units * block / self.blocks * ROWS).min(sizes.rows());
+        let units = sizes.rows().div_ceil(self.together);
+        let at = |block: usize| (units * block / self.blocks * self.together).min(sizes.rows());
         at(block)..at(block + 1)
     }
 }
 
 impl Conv {
     /// `transposed`: from the outputs of `sizes` to its inputs.
-    pub(crate) fn new(sizes: Sizes, transposed: bool, bias: bool) -> Self {
-        Self { convolution: Convolution::new(sizes), transposed, bias }
+    pub(crate) fn new(sizes: Sizes, [transposed, direct]: [bool; 2], bias: bool) -> Self {
+        Self { convolution: Convolution::new(sizes, direct), transposed, bias }
     }
 
     fn sizes(&self) -> &Sizes {
@@ -231,7 +231,7 @@ impl Conv {
             for (number, shard) in shards() {
                 add_or_set(call.context, total, &shard[..sums], number > 0);
             }
-            self.convolution.fold(total, weights, call.accumulate);
+            self.convolution.fold(call.context, total, weights, call.accumulate);
         }
         for (number, shard) in shards() {
             add_or_set(call.context, bias, &shard[sums..sums + bias.len()], add_to(number));
@@ -299,7 +299,7 @@ impl Function for Conv {
             needs.prepare.push(prepare);
         }
         if trained.contains(&true) {
-            let shards = Shards::new(self.convolution.sums(), mode.batch);
+            let shards = Shards::new(&self.convolution, mode.batch);
             needs.gradient = self.gradient(shards, trained);
             if !self.is_direct(shards) {
                 needs.shared += shards.count * self.shards_at().1;
@@ -336,12 +336,12 @@ impl<T: Element> Compute<T> for Conv {
     }
 
     fn batch(&self, pass: Pass, step: usize, tile: usize, call: BatchCall<'_, T>) {
-        let shards = Shards::new(self.convolution.sums(), call.batch);
+        let shards = Shards::new(&self.convolution, call.batch);
         match (pass, step) {
             (Pass::Prepare, _) => {
                 if let (Some((pass, rows)), [arranged]) = (self.pieces().nth(tile), call.writes) {
                     let direction = self.directions()[pass];
-                    self.convolution.arrange(direction, call.parameters[0], rows, arranged);
+                    self.convolution.arrange(call.context, direction, call.parameters[0], rows, arranged);
                 }
             }
             (_, 0) => self.sums(shards, tile, call),

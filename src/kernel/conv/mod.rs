@@ -12,12 +12,15 @@
 //! Where an image has few channels, each of the sums may be that of a convolution whose pixels are several of its own side by side
 //! (`packing`): then it reads weights that were [arranged](Convolution::arrange) for it.
 //!
+//! Where channels are many, kernels of 3 x 3 take [fewer products](winograd).
+//!
 //! # Order
 //! The terms of a pixel's sum are those inside the source, and where few pixels lie at a border also some that are zeros beside it:
 //! by place in the source, ascending, then by channel; between them those of arranged weights that are zeros
 //! (an infinite pixel so makes NaN of those that are packed with its outputs). A sum is cut in chunks of 512 terms, each one chain of fused
 //! multiply-adds from +0; the bias, or zero, is what they are added to, in order. `to_weights` has a chain for each sample's
-//! pixels, or for those at each place of a packed one. All of that is a matter of shapes alone.
+//! pixels, or for those at each place of a packed one. All of that is a matter of shapes alone; so is the order of sums with
+//! fewer products, which is said there.
 
 mod border;
 mod gather;
@@ -28,10 +31,12 @@ mod packing;
 #[cfg(all(test, unix))]
 mod tests;
 mod weights;
+mod winograd;
 
 use super::activation::{self, Activation};
 use super::compiled::compiled;
 use super::element::Element;
+use super::gemm::blocking::MAX_ROWS;
 use crate::context::Context;
 use crate::simd::{Kernel, Simd};
 use gather::{Gather, Gathered, Groups};
@@ -39,6 +44,7 @@ use line::Line;
 use packing::Packing;
 use std::ops::Range;
 use weights::{Gradient, WeightGradient};
+use winograd::{Arrange, Fold, Tiled, Winograd};
 
 /// Sizes of a convolution; of dimensions height first. A sequence has a height of 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +104,27 @@ impl Sizes {
 #[derive(Clone, Debug)]
 pub(crate) struct Convolution {
     sizes: Sizes,
-    to_output: Gather,
-    to_input: Gather,
-    to_weights: WeightGradient,
-    /// Of each of the three.
+    /// By direction.
+    images: [Images; 2],
+    to_weights: Weights,
+    /// Of each of the three sums.
     packings: [Packing; 3],
+    /// Of what `to_weights` computes.
+    sums: Sizes,
+}
+
+/// How images are computed.
+#[derive(Clone, Debug)]
+enum Images {
+    Gather(Gather),
+    Winograd(Winograd),
+}
+
+/// How the gradient of the weights is.
+#[derive(Clone, Debug)]
+enum Weights {
+    Direct(WeightGradient),
+    Winograd(Winograd),
 }
 
 /// A pass over images: from inputs to outputs, or back.
@@ -124,9 +146,11 @@ impl<T> Finish<'_, T> {
 }
 
 impl Convolution {
+    /// `direct`: each term of the sums is a product, also where there is a way with fewer.
+    ///
     /// # Panics
     /// If a size is 0, or the groups do not divide the channels.
-    pub(crate) fn new(sizes: Sizes) -> Self {
+    pub(crate) fn new(sizes: Sizes, direct: bool) -> Self {
         let [channels, outputs] = sizes.channels.map(|channels| channels / sizes.groups);
         assert!(sizes.channels == [channels, outputs].map(|channels| channels * sizes.groups));
         let positive =
@@ -140,14 +164,28 @@ impl Convolution {
         });
         let back = Groups { sources: groups[1].outputs, outputs: groups[1].sources, ..groups[1] };
         let [[y, x], [back_y, back_x], [sum_y, sum_x]] = &lines;
-        Self {
-            sizes,
-            to_output: Gather::new(y, x, groups[0], false),
+        let winograd = |of: fn(&Sizes) -> Option<Winograd>| if direct { None } else { of(&sizes) };
+        let output = match winograd(Winograd::of_outputs) {
+            Some(plan) => Images::Winograd(plan),
+            None => Images::Gather(Gather::new(y, x, groups[0], false)),
+        };
+        let input = match winograd(Winograd::of_inputs) {
+            Some(plan) => Images::Winograd(plan),
             // The weights of single channels are read as they are.
-            to_input: Gather::new(&back_y.transposed(), &back_x.transposed(), back, !sizes.is_depthwise()),
-            to_weights: WeightGradient::new(sum_y, sum_x, groups[2], packings[2].packed().stride),
-            packings,
-        }
+            None => {
+                let (y, x) = (back_y.transposed(), back_x.transposed());
+                Images::Gather(Gather::new(&y, &x, back, !sizes.is_depthwise()))
+            }
+        };
+        let (to_weights, sums) = match winograd(Winograd::of_weights) {
+            Some(plan) => (Weights::Winograd(plan), Sizes { kernel: [4, 4], ..sizes }),
+            None => {
+                let sums = *packings[2].packed();
+                let direct = WeightGradient::new(sum_y, sum_x, groups[2], sums.stride);
+                (Weights::Direct(direct), sums)
+            }
+        };
+        Self { sizes, images: [output, input], to_weights, packings, sums }
     }
 
     pub(crate) fn sizes(&self) -> &Sizes {
@@ -156,11 +194,19 @@ impl Convolution {
 
     /// Elements of scratch memory that each pass takes.
     pub(crate) fn scratch(&self) -> usize {
-        let [output, input, _] = self.packings.map(|packing| packing.packed().channels);
-        // The biases of packed pixels stand before it.
-        let output = output[1] + self.to_output.scratch();
-        let input = input[0] + self.to_input.scratch();
-        output.max(input).max(self.to_weights.scratch())
+        let images = [Direction::Output, Direction::Input].map(|direction| {
+            // The biases of packed pixels stand before it.
+            self.arranged(direction).1
+                + match &self.images[direction as usize] {
+                    Images::Gather(plan) => plan.scratch(),
+                    Images::Winograd(plan) => plan.scratch(),
+                }
+        });
+        let weights = match &self.to_weights {
+            Weights::Direct(plan) => plan.scratch(),
+            Weights::Winograd(plan) => plan.gradient_scratch(),
+        };
+        images[0].max(images[1]).max(weights)
     }
 
     /// `output = activation(bias + convolution of input)`, for as many samples as there are, with the weights
@@ -215,28 +261,48 @@ impl Convolution {
         assert!(rows.end <= self.sums().rows());
         assert_eq!(target.len(), rows.len() * self.sums().channels[1]);
         assert_eq!(input.len() / self.sizes.inputs(), d_output.len() / self.sizes.outputs());
-        T::run(context, Gradient { plan: &self.to_weights, input, d_output, rows, target, add, scratch });
+        match &self.to_weights {
+            Weights::Direct(plan) => {
+                T::run(context, Gradient { plan, input, d_output, rows, target, add, scratch });
+            }
+            Weights::Winograd(plan) => {
+                T::run(context, winograd::Gradient { plan, input, d_output, rows, target, add, scratch });
+            }
+        }
     }
 
     /// Sizes of the weights whose gradient [`to_weights`](Self::to_weights) computes. If they are not those of the convolution, each
     /// weight's gradient is the sum of several of them.
     pub(crate) fn sums(&self) -> &Sizes {
-        self.packings[2].packed()
+        &self.sums
+    }
+
+    /// Their rows are best divided at multiples of it.
+    pub(crate) fn rows_together(&self) -> usize {
+        match &self.to_weights {
+            // Those of a register tile.
+            Weights::Direct(_) => MAX_ROWS,
+            Weights::Winograd(_) => self.sizes.channels[0],
+        }
     }
 
     /// Whether those are the gradient of the weights.
     pub(crate) fn sums_are_gradient(&self) -> bool {
-        self.packings[2].is_none()
+        self.sums == self.sizes
     }
 
     /// The gradients of the weights, from all `sums`; `add`ed to `target`, or set.
     ///
     /// # Panics
     /// As [`to_output`](Self::to_output).
-    pub(crate) fn fold<T: Element>(&self, sums: &[T], target: &mut [T], add: bool) {
+    pub(crate) fn fold<T: Element>(&self, context: &Context, sums: &[T], target: &mut [T], add: bool) {
         let (packing, packed) = (&self.packings[2], self.sums());
         let Sizes { channels: [inputs, outputs], kernel: [_, width], .. } = self.sizes;
         assert!(sums.len() == packed.weights() && target.len() == self.sizes.weights());
+        if let Weights::Winograd(_) = self.to_weights {
+            T::run(context, Fold { sums, target, add });
+            return;
+        }
         if !add {
             target.fill(T::zero());
         }
@@ -257,6 +323,9 @@ impl Convolution {
 
     /// Rows of the arranged weights of a direction, and elements of each. No rows if they are read as they are.
     pub(crate) fn arranged(&self, direction: Direction) -> (usize, usize) {
+        if let Images::Winograd(plan) = &self.images[direction as usize] {
+            return plan.arranged();
+        }
         let packing = &self.packings[direction as usize];
         let packed = packing.packed();
         match direction {
@@ -274,6 +343,7 @@ impl Convolution {
     /// As [`to_output`](Self::to_output).
     pub(crate) fn arrange<T: Element>(
         &self,
+        context: &Context,
         direction: Direction,
         weights: &[T],
         rows: Range<usize>,
@@ -284,6 +354,10 @@ impl Convolution {
         let Sizes { channels: [inputs, outputs], groups, .. } = self.sizes;
         let (channels, width) = (inputs / groups, outputs / groups);
         assert!(weights.len() == self.sizes.weights() && target.len() == rows.len() * row_width);
+        if let Images::Winograd(_) = self.images[direction as usize] {
+            T::run(context, Arrange { direction, channels: self.sizes.channels, weights, rows, target });
+            return;
+        }
         // A tap's weights (channels, outputs) of a pixel of the input's and one of the output's, if there are any.
         let tap = |tap: usize, pixels: [usize; 2]| {
             let column = packing.column(tap % packed.kernel[1], pixels)?;
@@ -332,7 +406,6 @@ impl Convolution {
         output: &mut [T],
         scratch: &mut [T],
     ) {
-        let plan = [&self.to_output, &self.to_input][direction as usize];
         let Finish { mut bias, activation } = finish;
         let relu = activation == Activation::Relu;
         let (biases, scratch) = scratch.split_at_mut(self.arranged(direction).1);
@@ -342,7 +415,14 @@ impl Convolution {
             biases.chunks_exact_mut(one.len()).for_each(|pixel| pixel.copy_from_slice(one));
             bias = Some(biases);
         }
-        T::run(context, Gathered { plan, source, weights, bias, relu, output, scratch });
+        match &self.images[direction as usize] {
+            Images::Gather(plan) => {
+                T::run(context, Gathered { plan, source, weights, bias, relu, output, scratch });
+            }
+            Images::Winograd(plan) => {
+                T::run(context, Tiled { plan, source, weights, bias, relu, output, scratch });
+            }
+        }
         if !relu {
             // Its parameter was checked when the layer was made.
             let applied = activation::forward_in_place(context, activation, output);
@@ -375,5 +455,9 @@ impl<T: Element> Kernel for Add<'_, T> {
 compiled! {
     Gathered<'a, Self>,
     Gradient<'a, Self>,
+    Tiled<'a, Self>,
+    winograd::Gradient<'a, Self>,
+    Arrange<'a, Self>,
+    Fold<'a, Self>,
     Add<'a, Self>,
 }

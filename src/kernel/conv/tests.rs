@@ -142,9 +142,9 @@ fn run<T: Element + Plain>(
         unreachable!()
     };
     let finish = |bias| Finish { bias: Some(bias), activation: Activation::Identity };
-    arrange(convolution, Direction::Output, weights, for_output);
+    arrange(context, convolution, Direction::Output, weights, for_output);
     convolution.to_output(context, [input, for_output], finish(bias), output, scratch);
-    arrange(convolution, Direction::Input, weights, for_input);
+    arrange(context, convolution, Direction::Input, weights, for_input);
     scratch.fill(T::nan());
     convolution.to_input(context, [d_output, for_input], finish(back), d_input, scratch);
     scratch.fill(T::nan());
@@ -156,21 +156,27 @@ fn run<T: Element + Plain>(
     if convolution.sums_are_gradient() {
         d_weights.copy_from_slice(sums);
     } else {
-        convolution.fold(sums, d_weights, false);
+        convolution.fold(context, sums, d_weights, false);
     }
     [output.to_vec(), d_input.to_vec(), d_weights.to_vec()]
 }
 
 /// In two parts.
-fn arrange<T: Element>(convolution: &Convolution, direction: Direction, weights: &[T], arranged: &mut [T]) {
+fn arrange<T: Element>(
+    context: &Context,
+    convolution: &Convolution,
+    direction: Direction,
+    weights: &[T],
+    arranged: &mut [T],
+) {
     let (rows, width) = convolution.arranged(direction);
     if rows == 0 {
         arranged.copy_from_slice(weights);
         return;
     }
     let (low, high) = arranged.split_at_mut(rows / 2 * width);
-    convolution.arrange(direction, weights, 0..rows / 2, low);
-    convolution.arrange(direction, weights, rows / 2..rows, high);
+    convolution.arrange(context, direction, weights, 0..rows / 2, low);
+    convolution.arrange(context, direction, weights, rows / 2..rows, high);
 }
 
 /// A pseudo-random choice of options, and some that are chosen.
@@ -206,6 +212,12 @@ fn shapes() -> Vec<Sizes> {
         square(12, 3, 1, [4, 4]),
         Sizes { stride: [2, 2], output: [6, 6], padding: [1, 1], ..square(12, 4, 1, [3, 5]) },
         Sizes { stride: [1, 3], output: [8, 4], input: [9, 12], ..square(9, 2, 0, [2, 7]) },
+        // Those with fewer products: cut tiles, several slabs, several chunks of channels, more behind than before.
+        square(14, 3, 1, [32, 48]),
+        square(16, 3, 1, [16, 16]),
+        square(9, 3, 2, [64, 32]),
+        square(8, 3, 1, [528, 16]),
+        Sizes { input: [7, 19], output: [8, 19], padding: [1, 1], ..square(8, 3, 1, [32, 64]) },
         Sizes { groups: 21, ..square(7, 3, 1, [21, 21]) },
         Sizes { groups: 40, ..square(5, 5, 2, [40, 40]) },
     ];
@@ -249,7 +261,7 @@ fn shapes() -> Vec<Sizes> {
 fn all<T: Element + Plain>(tolerance: f64) {
     let mut pages = Pages(Vec::new());
     for (number, sizes) in shapes().into_iter().enumerate() {
-        let convolution = Convolution::new(sizes);
+        let convolution = Convolution::new(sizes, false);
         let operands = Operands::new(&sizes, 1 + number % 3, number as u64);
         let expected = operands.naive(&sizes);
         let mut first: Option<[Vec<u64>; 3]> = None;
@@ -285,7 +297,7 @@ fn sums_are_those_of_the_formula_f64() {
 fn arranged_for_output(convolution: &Convolution, weights: &[f64]) -> Vec<f32> {
     let (rows, width) = convolution.arranged(Direction::Output);
     let mut arranged = vec![f32::NAN; if rows == 0 { weights.len() } else { rows * width }];
-    arrange(convolution, Direction::Output, &cast(weights), &mut arranged);
+    arrange(&contexts()[0], convolution, Direction::Output, &cast(weights), &mut arranged);
     arranged
 }
 
@@ -293,7 +305,7 @@ fn arranged_for_output(convolution: &Convolution, weights: &[f64]) -> Vec<f32> {
 fn shapes_with_few_channels_are_packed() {
     let packed = |number: usize| {
         let sizes = shapes()[number];
-        let [output, input, sums] = Convolution::new(sizes).packings.map(|packing| *packing.packed());
+        let [output, input, sums] = Convolution::new(sizes, false).packings.map(|packing| *packing.packed());
         [
             output.channels[1] / sizes.channels[1],
             input.channels[0] / sizes.channels[0],
@@ -311,7 +323,7 @@ fn shapes_with_few_channels_are_packed() {
 fn a_sample_does_not_depend_on_the_others() {
     let context = contexts()[0];
     for sizes in shapes().into_iter().step_by(5) {
-        let convolution = Convolution::new(sizes);
+        let convolution = Convolution::new(sizes, false);
         let operands = Operands::new(&sizes, 5, 3);
         let [input, weights, ..] = &operands.values;
         let (input, weights) = (cast::<f32>(input), arranged_for_output(&convolution, weights));
@@ -330,7 +342,7 @@ fn a_sample_does_not_depend_on_the_others() {
 #[test]
 fn activations_follow_the_sum() {
     let sizes = shapes()[5];
-    let convolution = Convolution::new(sizes);
+    let convolution = Convolution::new(sizes, false);
     let operands = Operands::new(&sizes, 2, 4);
     let [input, weights, _, bias, _] = &operands.values;
     let [input, bias] = [input, bias].map(|values| cast::<f32>(values));
@@ -356,10 +368,57 @@ fn few_products_are_with_zeros() {
     for (sizes, most) in [(shapes()[2], 1.05), (shapes()[3], 1.05)] {
         let mut exact = 0_usize;
         products(&sizes, |_, _, _| exact += 1);
-        let convolution = Convolution::new(sizes);
-        for gather in [&convolution.to_output, &convolution.to_input] {
+        for images in Convolution::new(sizes, true).images {
+            let Images::Gather(gather) = images else { panic!("a direct sum") };
             let work = gather.work() as f64;
             assert!(work <= most * exact as f64, "{sizes:?}: {work} products for {exact}");
+        }
+    }
+}
+
+#[test]
+fn many_channels_have_fewer_products() {
+    let fast = |sizes: Sizes, direct: bool| {
+        let Convolution { images: [output, input], to_weights, .. } = Convolution::new(sizes, direct);
+        let [output, input] = [output, input].map(|images| matches!(images, Images::Winograd(_)));
+        [output, input, matches!(to_weights, Weights::Winograd(_))]
+    };
+    let chosen: Vec<(usize, [bool; 3])> = shapes()
+        .into_iter()
+        .map(|sizes| fast(sizes, false))
+        .enumerate()
+        .filter(|(_, fast)| fast.contains(&true))
+        .collect();
+    let expected = [
+        (2, [true, false, true]),
+        (3, [true; 3]),
+        (15, [true; 3]),
+        (17, [false, true, false]),
+        (18, [true; 3]),
+        (19, [true; 3]),
+    ];
+    assert_eq!(chosen, expected);
+    assert!(shapes().into_iter().all(|sizes| fast(sizes, true) == [false; 3]));
+}
+
+/// Against the largest error of direct sums; forward and back it is smaller than that.
+#[test]
+fn fewer_products_are_as_exact() {
+    let context = contexts()[0];
+    for number in [2, 3, 15, 19] {
+        let sizes = shapes()[number];
+        let operands = Operands::new(&sizes, 2, 11);
+        let expected = operands.naive(&sizes);
+        let [fast, direct] = [false, true].map(|direct| {
+            let mut pages = Pages(Vec::new());
+            let got = run::<f32>(&context, &Convolution::new(sizes, direct), &operands, &mut pages, false);
+            let error = |(got, expected): (&Vec<f32>, &Vec<f64>)| {
+                got.iter().zip(expected).fold(0.0_f64, |most, (x, y)| most.max((f64::from(*x) - y).abs()))
+            };
+            got.iter().zip(&expected).map(error).collect::<Vec<_>>()
+        });
+        for (fast, direct) in fast.iter().zip(&direct) {
+            assert!(*fast <= 2.0 * direct, "{sizes:?}: {fast:e}, direct {direct:e}");
         }
     }
 }
