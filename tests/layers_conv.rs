@@ -129,3 +129,46 @@ fn parameters_can_be_frozen() {
     assert_eq!(gradients(&["0.bias"]), all[..1]);
     assert!(gradients(&["0.weight", "0.bias"]).is_empty());
 }
+
+/// Kernels of 3 x 3 with many channels have gradients of their own, which are those of the formula, with the same bits for any team.
+#[test]
+fn fewer_products_give_the_same_gradients() {
+    use gemmule::data::Dataset;
+    use gemmule::nn::{Flatten, Loss};
+    use gemmule::optim::Sgd;
+    use gemmule::{Context, Parallelism, Tensor};
+    let values: Vec<f64> = common::random(1, 5 * 32 * 64);
+    let data =
+        Dataset::from_values(Tensor::from_slice(&[5, 32 * 64], &values).expect("fits")).expect("valid");
+    let data = data.with_classes(vec![0, 1, 2, 0, 1], 3).expect("classes");
+    let gradients = |direct: bool, threads: usize, times: u32| {
+        let of = |conv: Conv2d| if direct { conv.direct() } else { conv };
+        let back = ConvTranspose2d::new(48, 32, 3).padding(1);
+        let net = Sequential::new()
+            .with(Input::new(&[32, 8, 8]))
+            .with(of(Conv2d::new(32, 48, 3).padding(1)))
+            .with(if direct { back.direct() } else { back })
+            .with(of(Conv2d::new(32, 32, 3)))
+            .with(Flatten::new())
+            .with(Dense::new(32 * 36, 3));
+        let context = Context::detect().expect("any").with_parallelism(Parallelism::Max(threads));
+        let mut model = net.build_with::<f64>(context, 0).expect("fits");
+        model.compile(Loss::CrossEntropy, Sgd::default()).expect("compiles");
+        for _ in 0..times {
+            model.accumulate(&data, &[0, 1, 2, 3, 4], 1.0 / f64::from(times)).expect("runs");
+        }
+        let of = |name: String| model.gradient(&name).expect("trained").into_vec();
+        model.parameters().into_iter().map(|parameter| of(parameter.name)).collect::<Vec<Vec<f64>>>()
+    };
+    let (formula, fast) = (gradients(true, 1, 1), gradients(false, 1, 1));
+    assert_ne!(formula, fast);
+    for (got, expected) in fast.iter().chain(&gradients(false, 2, 2)).zip(formula.iter().cycle()) {
+        let scale = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        for (x, y) in got.iter().zip(expected) {
+            assert!((x - y).abs() <= 1e-13 * scale, "{x}, expected {y} of {scale}");
+        }
+    }
+    for threads in [2, 8] {
+        assert_eq!(gradients(false, threads, 1), fast, "{threads} threads");
+    }
+}
