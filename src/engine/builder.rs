@@ -3,7 +3,7 @@
 use super::form::{Form, simplified};
 use super::function::{Both, Compute, MOST_INPUTS, MOST_PARAMETERS};
 use super::functions::rearrange::Rearrange;
-use super::graph::{Called, Graph, Node, Op, Parameter, ParameterId, Value};
+use super::graph::{Called, Graph, Node, Op, Parameter, ParameterId, Sparse, Value};
 use super::init::Init;
 use crate::error::{Error, Result};
 use std::fmt::Display;
@@ -54,6 +54,8 @@ impl Builder {
             output: input,
             flat_len: 0,
             segments: Vec::new(),
+            dense: Vec::new(),
+            tiles: Vec::new(),
             groups: 1,
         };
         Self {
@@ -316,6 +318,7 @@ impl Builder {
             frozen: false,
             buffer: false,
             constraint: None,
+            sparse: None,
         });
         self.used.push(false);
         Ok(id)
@@ -334,6 +337,14 @@ impl Builder {
     /// The numbers `range` of a parameter, counted as it is shown, begin as 0.
     pub(crate) fn zero_at_first(&mut self, id: ParameterId, range: Range<usize>) {
         self.graph.parameters[id.index].zeros = range;
+    }
+
+    /// The parameter, a table of `rows` rows stored one after the other, has a sparse gradient. The function that takes it takes no
+    /// other parameter, and says which rows a batch [touches](Compute::touched).
+    pub(crate) fn sparse(&mut self, id: ParameterId, rows: usize) {
+        let table = self.graph.parameters.iter().filter(|parameter| parameter.sparse.is_some()).count();
+        let parameter = &mut self.graph.parameters[id.index];
+        parameter.sparse = Some(Sparse { table, rows, width: parameter.len() / rows });
     }
 
     /// Notes that an operation takes the parameter.

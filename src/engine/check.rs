@@ -1,10 +1,14 @@
-//! What the leader of a run looks at between phases: whether inputs, outputs, losses and gradients are finite.
+//! What the leader of a run looks at between phases: whether inputs, outputs, losses and gradients are finite, and the norm of the
+//! gradients.
 
 use super::arena::BufferId;
 use super::findings::{Findings, NONE};
-use super::run::Run;
+use super::run::{Run, pieces};
+use super::touched::Touched;
 use crate::error::{Error, Result};
+use crate::kernel::update::{self, Clip};
 use crate::kernel::{Element, reduce};
+use crate::parallel::Team;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -74,7 +78,7 @@ impl<T: Element> Run<'_, T> {
 
     /// What a run without an update hands out is finite: outputs where there is no loss that tells, gradients where
     /// no update does.
-    pub(super) fn check_results(&self) -> Result<()> {
+    pub(super) fn check_results(&self, touched: &Touched) -> Result<()> {
         let forward = self.phases.start == 0;
         if let (true, None, Some(output)) = (forward, self.plan.loss, self.plan.outputs.last()) {
             // SAFETY: between phases only the leader runs; the last output lives to the end.
@@ -88,7 +92,7 @@ impl<T: Element> Run<'_, T> {
         let Some(d_input) = self.plan.d_input.filter(|_| self.phases.end == self.plan.phases.len()) else {
             return Ok(());
         };
-        self.check_all_gradients()?;
+        self.check_all_gradients(touched)?;
         let width = self.graph.width(self.graph.input);
         // SAFETY: as above.
         let values = unsafe { self.memory.read(d_input, 0, self.plan.batch * width) };
@@ -101,15 +105,68 @@ impl<T: Element> Run<'_, T> {
         }
     }
 
-    pub(super) fn check_all_gradients(&self) -> Result<()> {
+    pub(super) fn check_all_gradients(&self, touched: &Touched) -> Result<()> {
         for parameter in self.graph.parameters.iter().filter(|parameter| !parameter.frozen) {
-            // SAFETY: between phases only the leader runs.
-            let gradients = unsafe { self.memory.gradients(parameter.offset, parameter.len()) };
-            if let Some(index) = reduce::first_non_finite(self.context, gradients) {
+            let find = |start: usize, len: usize| {
+                // SAFETY: between phases only the leader runs.
+                let gradients = unsafe { self.memory.gradients(parameter.offset + start, len) };
+                let index = reduce::first_non_finite(self.context, gradients)?;
+                Some((start + index, gradients[index]))
+            };
+            let found = match parameter.sparse {
+                None => find(0, parameter.len()),
+                Some(sparse) => {
+                    let rows = touched.rows(sparse).fresh().iter();
+                    let found = rows.filter_map(|&row| find(row as usize * sparse.width, sparse.width));
+                    found.min_by_key(|(index, _)| *index)
+                }
+            };
+            if let Some((index, value)) = found {
                 let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
-                return Err(self.non_finite("gradient", place, index, gradients[index]));
+                return Err(self.non_finite("gradient", place, index, value));
             }
         }
         Ok(())
+    }
+
+    /// What the gradients are multiplied by, so that their norm is at most the limit; 1 if there is none. The norm is
+    /// summed by tiles of `UPDATE_ELEMENTS`, in their order, so its bits do not depend on the team.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if there is a norm and it is not finite: nothing is updated.
+    pub(super) fn bounding_scale(&self, team: &Team<'_>, touched: &mut Touched) -> Result<f64> {
+        let Clip::Norm(limit) = self.clip else { return Ok(1.0) };
+        // Sums of zeros are left out, which changes no bit.
+        let tiles = touched.tiles(self.graph);
+        team.phase(tiles.len(), &|tile| {
+            let sum = self.tile_squares(tiles[tile.index], 1.0);
+            self.squares[tile.index].store(sum.to_bits(), Ordering::Relaxed);
+        });
+        let sums =
+            self.squares[..tiles.len()].iter().map(|bits| f64::from_bits(bits.load(Ordering::Relaxed)));
+        let sum = sums.fold(0.0, |total, sum| total + sum);
+        let norm = match update::other_scale(sum) {
+            None => sum.sqrt(),
+            Some(scale) => {
+                let sums = tiles.iter().map(|&tile| self.tile_squares(tile, scale));
+                sums.fold(0.0, |total, sum| total + sum).sqrt() / scale
+            }
+        };
+        if !norm.is_finite() {
+            self.check_all_gradients(touched)?;
+            let (what, place) = ("gradient norm", "all parameters".to_owned());
+            return Err(Error::NonFinite { what, place, step: self.step, index: 0, value: norm });
+        }
+        Ok(update::norm_scale(norm, limit))
+    }
+
+    fn tile_squares(&self, tile: u32, scale: f64) -> f64 {
+        let mut sum = 0.0;
+        for (start, end, _) in pieces(&self.graph.segments, tile) {
+            // SAFETY: nobody writes gradients while they are summed, before the update.
+            let gradients = unsafe { self.memory.gradients(start, end - start) };
+            sum += update::sum_squares(self.context, gradients, scale);
+        }
+        sum
     }
 }

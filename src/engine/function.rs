@@ -164,6 +164,11 @@ pub(crate) trait Compute<T: Element>: Function {
         let _ = (step, call);
     }
 
+    /// Calls `touch` with each row of its sparse parameter that gets a gradient; `input` is the first input, of the whole batch.
+    fn touched(&self, input: &[T], touch: &mut dyn FnMut(usize)) {
+        let _ = (input, touch);
+    }
+
     /// Tile `tile` of the batch step `step` of a pass; steps of both kinds are counted together.
     fn batch(&self, pass: Pass, step: usize, tile: usize, call: BatchCall<'_, T>) {
         let _ = (pass, step, tile, call);
@@ -223,7 +228,8 @@ pub(crate) struct BatchCall<'a, T> {
     pub kept: &'a [T],
     /// What the tile writes, in the order in which it said so.
     pub writes: &'a mut [&'a mut [T]],
-    /// Gradients are added to what is there: otherwise what is there does not matter. Buffers and shared memory are always set.
+    /// Gradients are added to what is there, as those of a sparse parameter always are: otherwise what is there does not matter.
+    /// Buffers and shared memory are always set.
     pub accumulate: bool,
     pub scratch: &'a mut [T],
 }

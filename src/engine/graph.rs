@@ -5,6 +5,7 @@ use super::form::Form;
 use super::function::Both;
 use super::init::Init;
 use super::noise::Noise;
+use super::plan::UPDATE_ELEMENTS;
 use crate::kernel::activation::Activation;
 use crate::kernel::update::Constraint;
 use std::ops::Range;
@@ -52,6 +53,18 @@ pub(crate) struct Parameter {
     pub buffer: bool,
     /// What it is held to after every update.
     pub constraint: Option<Constraint>,
+    /// Its gradient is sparse.
+    pub sparse: Option<Sparse>,
+}
+
+/// A table whose gradient is sparse: cleared and applied in those rows alone that a batch touched. See `touched.rs`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sparse {
+    /// Which of the model's.
+    pub table: usize,
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
 }
 
 impl Parameter {
@@ -143,6 +156,10 @@ pub(crate) struct Graph {
     /// What is to be updated: the flat arrays without gaps and frozen parameters. Parameters of one group that touch are one
     /// segment.
     pub segments: Vec<Segment>,
+    /// The same without the tables whose gradients are sparse.
+    pub dense: Vec<Segment>,
+    /// The tiles of [`UPDATE_ELEMENTS`] in which these lie.
+    pub tiles: Vec<u32>,
     /// The optimiser's groups of parameters: at least one.
     pub groups: usize,
 }
@@ -200,14 +217,29 @@ impl Graph {
 
     /// Finds the segments: again after a parameter was frozen or put into another group.
     pub(crate) fn find_segments(&mut self) {
-        self.segments.clear();
         self.groups = 1 + self.parameters.iter().map(|parameter| parameter.group).max().unwrap_or(0);
-        for parameter in self.parameters.iter().filter(|parameter| !parameter.frozen && parameter.len() > 0) {
+        self.segments = self.segments_of(|_| true);
+        self.dense = self.segments_of(|parameter| parameter.sparse.is_none());
+        let tiles = |segment: &Segment| segment.start / UPDATE_ELEMENTS..=(segment.end - 1) / UPDATE_ELEMENTS;
+        self.tiles = self.dense.iter().flat_map(tiles).map(|tile| tile as u32).collect();
+        self.tiles.dedup();
+    }
+
+    fn segments_of(&self, is_in: impl Fn(&Parameter) -> bool) -> Vec<Segment> {
+        let mut segments: Vec<Segment> = Vec::new();
+        for parameter in self.parameters.iter().filter(|p| !p.frozen && p.len() > 0 && is_in(p)) {
             let Range { start, end } = parameter.range();
-            match self.segments.last_mut() {
+            match segments.last_mut() {
                 Some(last) if last.end == start && last.group == parameter.group => last.end = end,
-                _ => self.segments.push(Segment { start, end, group: parameter.group }),
+                _ => segments.push(Segment { start, end, group: parameter.group }),
             }
         }
+        segments
+    }
+
+    /// Elements of the flat arrays without the tables whose gradients are sparse.
+    pub(crate) fn dense_len(&self) -> usize {
+        let sparse = self.parameters.iter().filter(|parameter| parameter.sparse.is_some());
+        self.flat_len - sparse.map(Parameter::len).sum::<usize>()
     }
 }

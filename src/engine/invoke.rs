@@ -5,9 +5,10 @@ use super::findings::{Findings, Refused};
 use super::function::{
     Backward, BatchCall, Forward, MOST_INPUTS, MOST_PARAMETERS, MOST_WRITES, Pass, Random, Target,
 };
-use super::graph::Called;
-use super::plan::{FunctionCall, FunctionJob};
+use super::graph::{Called, Parameter, Sparse};
+use super::plan::{FunctionCall, FunctionJob, Phase};
 use super::run::{Run, one_row};
+use super::touched::Touched;
 use crate::kernel::Element;
 use crate::kernel::update::Ready;
 use std::sync::PoisonError;
@@ -127,6 +128,61 @@ impl<T: Element> Run<'_, T> {
         findings.refuses.store(true, Ordering::Relaxed);
     }
 
+    /// Which rows of sparse gradients a phase is about to add to: for the leader, before it.
+    pub(super) fn touch(&self, phase: &Phase, touched: &mut Touched) {
+        for (job, sparse) in phase.sparse() {
+            let rows = touched.rows_mut(sparse);
+            if !self.accumulate {
+                rows.begin();
+            }
+            let (id, row) = job.call.inputs[0];
+            // SAFETY: between phases only the leader runs.
+            let input = unsafe { self.memory.read(id, 0, self.plan.batch * row) };
+            let function = self.graph.functions[job.call.function].function.of::<T>();
+            function.touched(input, &mut |row| rows.insert(row));
+        }
+    }
+
+    /// Part `part` of `parts` of the update of a parameter whose gradient is sparse.
+    ///
+    /// # Safety
+    /// As [`Run::tile`].
+    pub(super) unsafe fn update_part(
+        &self,
+        parameter: usize,
+        part: usize,
+        parts: usize,
+        ready: &[Ready<T>],
+        touched: &Touched,
+        findings: &Findings,
+    ) {
+        let parameter = &self.graph.parameters[parameter];
+        let Some(sparse) = parameter.sparse else { return };
+        let rows = touched.rows(sparse).fresh();
+        let rows = &rows[rows.len() * part / parts..rows.len() * (part + 1) / parts];
+        // SAFETY: passed on: each row is there once.
+        unsafe { self.update_rows(parameter, sparse, rows.iter(), ready, findings) };
+    }
+
+    /// # Safety
+    /// As [`Run::update_range`], for each of the rows.
+    unsafe fn update_rows<'a>(
+        &self,
+        parameter: &Parameter,
+        sparse: Sparse,
+        rows: impl Iterator<Item = &'a u32>,
+        ready: &[Ready<T>],
+        findings: &Findings,
+    ) {
+        for &row in rows {
+            let start = parameter.offset + row as usize * sparse.width;
+            // SAFETY: passed on.
+            if !unsafe { self.update_range(start, one_row(sparse.width), &ready[parameter.group]) } {
+                findings.finite.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Tile `tile` of a batch step.
     ///
     /// # Safety
@@ -137,6 +193,7 @@ impl<T: Element> Run<'_, T> {
         tile: usize,
         member: usize,
         ready: &[Ready<T>],
+        touched: &Touched,
         findings: &Findings,
     ) {
         let call = &*job.call;
@@ -179,6 +236,11 @@ impl<T: Element> Run<'_, T> {
                     (Target::Buffer(i), _) => memory.parameters_mut(parameter(i).offset + start, len),
                 };
             }
+            if let Some(sparse) = job.sparse {
+                for (part, write) in writes.iter_mut().zip(writes_of_tile) {
+                    touched.rows(sparse).clear(&write.range, sparse.width, part);
+                }
+            }
             let scratch = memory.write(self.plan.workspace, member * self.plan.workspace_len, call.scratch);
             called.function.of::<T>().batch(
                 job.pass,
@@ -193,7 +255,7 @@ impl<T: Element> Run<'_, T> {
                     d_output,
                     kept,
                     writes: &mut writes[..writes_of_tile.len()],
-                    accumulate: self.accumulate,
+                    accumulate: self.accumulate || job.sparse.is_some(),
                     scratch,
                 },
             );
@@ -201,7 +263,12 @@ impl<T: Element> Run<'_, T> {
                 return;
             }
             for write in writes_of_tile {
-                if let Target::Gradient(i) = write.target {
+                if let (Target::Gradient(i), Some(sparse)) = (write.target, job.sparse) {
+                    let part = write.range.start / sparse.width..write.range.end / sparse.width;
+                    let rows = touched.rows(sparse).fresh().iter();
+                    let rows = rows.filter(|&&row| part.contains(&(row as usize)));
+                    self.update_rows(parameter(i), sparse, rows, ready, findings);
+                } else if let Target::Gradient(i) = write.target {
                     let (parameter, layout) = (parameter(i), one_row(write.range.len()));
                     let start = parameter.offset + write.range.start;
                     if !self.update_range(start, layout, &ready[parameter.group]) {

@@ -154,7 +154,10 @@ impl Maker<'_> {
         batch: &Batch,
         update: bool,
     ) -> Job {
-        let job = FunctionJob { call: Arc::clone(call), pass, step, batch: batch.clone(), update };
+        let parameters = self.graph.functions[call.function].parameters.iter();
+        let mut sparse = parameters.filter_map(|id| self.graph.parameters[id.index].sparse);
+        let sparse = if pass == Pass::Gradient { sparse.next() } else { None };
+        let job = FunctionJob { call: Arc::clone(call), pass, step, batch: batch.clone(), update, sparse };
         Job { tiles: batch.tiles.len(), layer: Some(call.layer), work: Work::Function(Box::new(job)) }
     }
 

@@ -15,9 +15,7 @@ use super::flow::Flow;
 use super::function::{Needs, Pass};
 use super::fuse::{self, Fusion, Stages};
 use super::graph::{Graph, Parameter, Value};
-use super::plan::{
-    Chain, FunctionCall, Job, Link, Operation, Output, Phase, Plan, Product, UPDATE_ELEMENTS, Work,
-};
+use super::plan::{Chain, FunctionCall, Job, Link, Operation, Output, Phase, Plan, Product, Work};
 use super::source::TargetKind;
 use super::work::{count_work, threads_worth};
 use crate::context::Context;
@@ -256,8 +254,18 @@ impl Maker<'_> {
 
     /// The update as a phase of its own.
     fn update(&mut self) {
-        let tiles = self.graph.flat_len.div_ceil(UPDATE_ELEMENTS);
-        self.push(vec![Job { work: Work::Update, tiles, layer: None }]);
+        let mut jobs = vec![Job { work: Work::Update, tiles: self.graph.tiles.len(), layer: None }];
+        let parameters = self.graph.parameters.iter().enumerate();
+        let sparse = parameters.filter(|(_, p)| p.sparse.is_some() && !p.frozen);
+        // How many rows there will be is not known.
+        let tiles = TILES_PER_MEMBER * self.members;
+        let rows = |(index, p): (usize, &Parameter)| Job {
+            work: Work::UpdateRows(index),
+            tiles,
+            layer: Some(p.layer),
+        };
+        jobs.extend(sparse.map(rows));
+        self.push(jobs);
     }
 
     /// What holds parameters to their constraints: a phase after all updates, since a norm is over several tiles of a gradient.
@@ -345,7 +353,7 @@ impl Maker<'_> {
                     self.touch([custom.input, custom.output, custom.d_output].map(Place::Buffer));
                 }
                 Work::Function(job) => self.touch_call(&job.call),
-                Work::Chain(_) | Work::Update | Work::Constrain(_) => {}
+                Work::Chain(_) | Work::Update | Work::UpdateRows(_) | Work::Constrain(_) => {}
             }
         }
         self.phases.push(Phase::new(jobs, self.members));

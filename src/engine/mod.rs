@@ -41,6 +41,7 @@ mod run;
 mod skip;
 mod source;
 mod state;
+mod touched;
 mod weights;
 mod work;
 
@@ -77,6 +78,7 @@ use arena::Memory;
 use plan::{Plan, UPDATE_ELEMENTS};
 use run::Run;
 use std::sync::atomic::AtomicU64;
+use touched::Touched;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -230,6 +232,8 @@ pub(crate) struct Engine<T: Element> {
     pub(crate) loss_weights: LossWeights<T>,
     /// The sum of squares of each tile of the gradients, as bits.
     squares: Vec<AtomicU64>,
+    /// The rows in which sparse gradients are not zero.
+    touched: Touched,
 }
 
 impl<T: Element> Engine<T> {
@@ -254,6 +258,7 @@ impl<T: Element> Engine<T> {
             seed: 0,
             loss_weights: LossWeights::default(),
             squares: Vec::new(),
+            touched: Touched::default(),
             graph,
         })
     }
@@ -312,7 +317,8 @@ impl<T: Element> Engine<T> {
 
     /// The most threads that a task on `batch` samples is worth.
     pub(crate) fn width(&self, task: Task, batch: usize) -> usize {
-        work::width(&self.context, &self.graph, batch, task)
+        let touched = self.touched.elements(&self.graph);
+        work::width(&self.context, &self.graph, batch, task, touched)
     }
 
     /// True if the last operation is the one that `loss` takes as part of itself.
@@ -352,7 +358,7 @@ impl<T: Element> Engine<T> {
         // What looks at all gradients before the update leaves no room for it in their products.
         let looks = self.check_gradients || matches!(self.clip, Clip::Norm(_));
         // The arrays of an Adam.
-        let bytes = self.graph.flat_len.saturating_mul(4 * size_of::<T>());
+        let bytes = self.graph.dense_len().saturating_mul(4 * size_of::<T>());
         // A function of the user's may panic, and must not leave half of an update.
         let customs =
             self.graph.nodes.iter().any(|node| matches!(node.op, Op::Custom { parameter: Some(_), .. }));
@@ -386,7 +392,9 @@ impl<T: Element> Engine<T> {
             self.arena = AlignedBuffer::try_zeroed(plan.arena_len)?;
         }
         if task.is_training() && self.gradients.len() < self.graph.flat_len {
+            let touched = Touched::new(&self.graph)?;
             self.gradients = AlignedBuffer::try_zeroed(self.graph.flat_len)?;
+            self.touched = touched;
         }
         self.plans.truncate(PLANS - 1);
         self.plans.insert(0, (task, plan));
@@ -422,9 +430,14 @@ impl<T: Element> Engine<T> {
                 });
             }
             let states = self.updates.iter().map(AnyStep::states).max().unwrap_or(0);
-            for state in &mut self.states[..states] {
+            for (index, state) in self.states[..states].iter_mut().enumerate() {
                 if state.len() < self.graph.flat_len {
                     *state = AlignedBuffer::try_zeroed(self.graph.flat_len)?;
+                    // A first step that does not touch a row does not begin its state either.
+                    for parameter in self.graph.parameters.iter().filter(|p| p.sparse.is_some()) {
+                        let first = T::from_f64(self.updates[parameter.group].first_state(index));
+                        state[parameter.range()].fill(first);
+                    }
                 }
             }
             if matches!(self.clip, Clip::Norm(_)) {
@@ -473,7 +486,7 @@ impl<T: Element> Engine<T> {
         };
         #[cfg(feature = "tracing")]
         let _span = tracing::trace_span!("run", task = ?task, samples = indices.len(), step).entered();
-        let outcome = run.run(team, &mut self.ready, call.seconds)?;
+        let outcome = run.run(team, &mut self.ready, &mut self.touched, call.seconds)?;
         if matches!(call.half, Half::Forward) {
             self.forwarded = Some((indices.len(), team.width()));
         }

@@ -12,6 +12,7 @@
 
 use super::arena::{BufferId, Place, Slot};
 use super::function::{Batch, Pass};
+use super::graph::Sparse;
 use super::noise::{self, Noise};
 use super::{Loss, fuse::Fusion};
 use crate::kernel::activation::Activation;
@@ -193,6 +194,8 @@ pub(crate) struct FunctionJob {
     pub batch: Batch,
     /// The update follows each gradient that a tile has written.
     pub update: bool,
+    /// The gradient is sparse.
+    pub sparse: Option<Sparse>,
 }
 
 /// A function of the user's: its number, elements of a row that it takes, its parameters.
@@ -264,6 +267,8 @@ pub(crate) enum Work {
     Function(Box<FunctionJob>),
     /// The optimiser, over the flat arrays.
     Update,
+    /// The optimiser, over the rows of a parameter that were touched.
+    UpdateRows(usize),
     /// A parameter is held to its constraint, some columns at a time.
     Constrain(usize),
 }
@@ -315,6 +320,16 @@ impl Phase {
         }
         let updates = jobs.iter().any(|job| matches!(job.work, Work::Update));
         Self { jobs, order, input: gathered, losses: lost, updates }
+    }
+}
+
+impl Phase {
+    /// The jobs whose gradients are sparse.
+    pub(crate) fn sparse(&self) -> impl Iterator<Item = (&FunctionJob, Sparse)> {
+        self.jobs.iter().filter_map(|job| match &job.work {
+            Work::Function(job) => Some((&**job, job.sparse?)),
+            _ => None,
+        })
     }
 }
 
@@ -377,6 +392,7 @@ impl Plan {
             | Work::CustomGradient(_)
             | Work::Function(_)
             | Work::Update
+            | Work::UpdateRows(_)
             | Work::Constrain(_) => 0.0,
         };
         phase.jobs.iter().map(of_job).sum()
@@ -401,9 +417,14 @@ impl Plan {
             Work::CustomGradient(_) => "custom gradient".to_owned(),
             Work::Function(job) => {
                 let update = if job.update { ", update" } else { "" };
-                format!("{}{}, over the batch{update}", job.call.name, of_pass(job.pass))
+                let sparse = job.sparse.map_or(String::new(), |Sparse { rows, width, .. }| {
+                    let (most, row) = (rows.min(self.batch * job.call.inputs[0].1), width * self.element);
+                    format!(", sparse: at most {most} of {rows} rows, {} of {} bytes", most * row, rows * row)
+                });
+                format!("{}{}, over the batch{sparse}{update}", job.call.name, of_pass(job.pass))
             }
             Work::Update => "update".to_owned(),
+            Work::UpdateRows(_) => "update of the rows that were touched".to_owned(),
             Work::Constrain(_) => "constraint".to_owned(),
         }
     }

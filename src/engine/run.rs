@@ -2,15 +2,16 @@
 
 use super::arena::{BufferId, Memory, Place, TileRows};
 use super::findings::Findings;
-use super::graph::Graph;
+use super::graph::{Graph, Segment};
 use super::plan::{
     BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Phase, Plan, Product,
     UPDATE_ELEMENTS, Work,
 };
 use super::source::BatchSource;
+use super::touched::Touched;
 use super::weights::LossWeights;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::gemm::driver::{Operands, TileFunction};
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::{Layout, MatMut};
@@ -79,6 +80,7 @@ impl<T: Element> Run<'_, T> {
         &self,
         team: &Team<'_>,
         ready: &mut Vec<Ready<T>>,
+        touched: &mut Touched,
         mut seconds: Option<&mut [f64]>,
     ) -> Result<Outcome<T>> {
         assert_eq!(self.indices.len(), self.plan.batch, "a plan is for one batch size");
@@ -93,19 +95,21 @@ impl<T: Element> Run<'_, T> {
             let _span = tracing::trace_span!("phase", index, what = self.plan.describe(phase)).entered();
             if phase.updates {
                 if self.check_gradients {
-                    self.check_all_gradients()?;
+                    self.check_all_gradients(touched)?;
                 }
-                let scale = self.bounding_scale(team)?;
+                let scale = self.bounding_scale(team, touched)?;
                 for (ready, update) in ready.iter_mut().zip(self.updates) {
                     *ready = update.gradient_scale(scale)?.ready();
                 }
             }
-            let ready = ready.as_slice();
+            self.touch(phase, touched);
+            let (ready, rows) = (ready.as_slice(), &*touched);
             team.phase(phase.order.len(), &|tile| {
                 // SAFETY: phases run one after the other, and the tiles of each write disjoint elements, none of
                 // which another tile of the phase reads; `Plan::new` gave buffers that live together their own place.
-                unsafe { self.tile(phase, tile, ready, &findings) };
+                unsafe { self.tile(phase, tile, ready, rows, &findings) };
             });
+            phase.sparse().for_each(|(_, sparse)| touched.rows_mut(sparse).settle());
             if let Some(input) = phase.input {
                 self.check_input(input, &findings)?;
             }
@@ -117,7 +121,7 @@ impl<T: Element> Run<'_, T> {
                 seconds[index] += start.elapsed().as_secs_f64();
             }
         }
-        self.check_results()?;
+        self.check_results(touched)?;
         Ok(Outcome {
             loss: mean,
             weight: self.divisor,
@@ -130,7 +134,14 @@ impl<T: Element> Run<'_, T> {
     ///
     /// # Safety
     /// Every phase before is done; each tile of this phase runs once; no two run with the same member at once.
-    unsafe fn tile(&self, phase: &Phase, tile: Tile, ready: &[Ready<T>], findings: &Findings) {
+    unsafe fn tile(
+        &self,
+        phase: &Phase,
+        tile: Tile,
+        ready: &[Ready<T>],
+        touched: &Touched,
+        findings: &Findings,
+    ) {
         let (job, index) = phase.order[tile.index];
         // SAFETY: passed on.
         let done = unsafe {
@@ -149,11 +160,16 @@ impl<T: Element> Run<'_, T> {
                     Ok(())
                 }
                 Work::Function(job) => {
-                    self.batch_step(job, index as usize, tile.member, ready, findings);
+                    self.batch_step(job, index as usize, tile.member, ready, touched, findings);
                     Ok(())
                 }
                 Work::Update => {
                     self.update(index as usize, ready, findings);
+                    Ok(())
+                }
+                Work::UpdateRows(parameter) => {
+                    let (part, parts) = (index as usize, phase.jobs[job as usize].tiles);
+                    self.update_part(*parameter, part, parts, ready, touched, findings);
                     Ok(())
                 }
                 Work::Constrain(parameter) => {
@@ -478,59 +494,10 @@ impl<T: Element> Run<'_, T> {
         kind.of_values(context, y, targets, self.loss_weights, batch, losses, d)
     }
 
-    /// The pieces of tile `tile` of the flat arrays, start, end and group, without the gaps between parameters: with an
-    /// epsilon of 0, Adam would make NaN of them.
-    fn pieces(&self, tile: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-        let (start, end) = (tile * UPDATE_ELEMENTS, (tile + 1) * UPDATE_ELEMENTS);
-        let segments = &self.graph.segments;
-        let segments = &segments[segments.partition_point(|segment| segment.end <= start)..];
-        let inside = segments.iter().take_while(move |segment| segment.start < end);
-        inside.map(move |segment| (segment.start.max(start), segment.end.min(end), segment.group))
-    }
-
-    /// What the gradients are multiplied by, so that their norm is at most the limit; 1 if there is none. The norm is
-    /// summed by tiles of `UPDATE_ELEMENTS`, in their order, so its bits do not depend on the team.
-    ///
-    /// # Errors
-    /// [`Error::NonFinite`] if there is a norm and it is not finite: nothing is updated.
-    fn bounding_scale(&self, team: &Team<'_>) -> Result<f64> {
-        let Clip::Norm(limit) = self.clip else { return Ok(1.0) };
-        let tiles = self.graph.flat_len.div_ceil(UPDATE_ELEMENTS);
-        team.phase(tiles, &|tile| {
-            let sum = self.tile_squares(tile.index, 1.0);
-            self.squares[tile.index].store(sum.to_bits(), Ordering::Relaxed);
-        });
-        let sums = self.squares[..tiles].iter().map(|bits| f64::from_bits(bits.load(Ordering::Relaxed)));
-        let sum = sums.fold(0.0, |total, sum| total + sum);
-        let norm = match update::other_scale(sum) {
-            None => sum.sqrt(),
-            Some(scale) => {
-                let sums = (0..tiles).map(|tile| self.tile_squares(tile, scale));
-                sums.fold(0.0, |total, sum| total + sum).sqrt() / scale
-            }
-        };
-        if !norm.is_finite() {
-            self.check_all_gradients()?;
-            let (what, place) = ("gradient norm", "all parameters".to_owned());
-            return Err(Error::NonFinite { what, place, step: self.step, index: 0, value: norm });
-        }
-        Ok(update::norm_scale(norm, limit))
-    }
-
-    fn tile_squares(&self, tile: usize, scale: f64) -> f64 {
-        let mut sum = 0.0;
-        for (start, end, _) in self.pieces(tile) {
-            // SAFETY: nobody writes gradients while they are summed, before the update.
-            let gradients = unsafe { self.memory.gradients(start, end - start) };
-            sum += update::sum_squares(self.context, gradients, scale);
-        }
-        sum
-    }
-
     /// # Safety
     /// As [`Run::tile`].
     unsafe fn update(&self, tile: usize, ready: &[Ready<T>], findings: &Findings) {
-        for (start, end, group) in self.pieces(tile) {
+        for (start, end, group) in pieces(&self.graph.dense, self.graph.tiles[tile]) {
             // SAFETY: the piece is this tile's alone.
             if !unsafe { self.update_range(start, one_row(end - start), &ready[group]) } {
                 findings.finite.store(false, Ordering::Relaxed);
@@ -576,4 +543,14 @@ impl<T: Element> Run<'_, T> {
 
 pub(super) fn one_row(cols: usize) -> Layout {
     Layout { rows: 1, cols, row_stride: 0, col_stride: 1 }
+}
+
+/// The pieces of `segments` in tile `tile` of the flat arrays, start, end and group, without the gaps between parameters: with an
+/// epsilon of 0, Adam would make NaN of them.
+pub(super) fn pieces(segments: &[Segment], tile: u32) -> impl Iterator<Item = (usize, usize, usize)> {
+    let start = tile as usize * UPDATE_ELEMENTS;
+    let end = start + UPDATE_ELEMENTS;
+    let segments = &segments[segments.partition_point(|segment| segment.end <= start)..];
+    let inside = segments.iter().take_while(move |segment| segment.start < end);
+    inside.map(move |segment| (segment.start.max(start), segment.end.min(end), segment.group))
 }

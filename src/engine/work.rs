@@ -8,16 +8,17 @@ use crate::parallel;
 /// Multiply-adds of a step that a thread should have at least: below, meeting costs more than it saves.
 const WORK_PER_THREAD: f64 = 2.5e5;
 
-/// The most threads that `task` on `batch` samples may use and is worth.
-pub(crate) fn width(context: &Context, graph: &Graph, batch: usize, task: Task) -> usize {
-    let threads = threads_worth(count_work(graph, batch, task));
+/// The most threads that `task` on `batch` samples may use and is worth. An update has `touched` numbers of sparse gradients.
+pub(crate) fn width(context: &Context, graph: &Graph, batch: usize, task: Task, touched: usize) -> usize {
+    let rows = if task == Task::Apply { 8.0 * touched as f64 } else { 0.0 };
+    let threads = threads_worth(count_work(graph, batch, task) + rows);
     if threads == 1 { 1 } else { parallel::limit(context.parallelism()).min(threads) }
 }
 
 /// Multiply-adds of the products, and about as much for the rest. Asked before every step, so it makes nothing.
 pub(crate) fn count_work(graph: &Graph, batch: usize, task: Task) -> f64 {
     if task == Task::Apply {
-        return 8.0 * graph.flat_len as f64;
+        return 8.0 * graph.dense_len() as f64;
     }
     let mut work = 0.0;
     for (index, node) in graph.nodes.iter().enumerate() {

@@ -40,6 +40,7 @@ pub struct Embedding {
     embedding_dim: usize,
     padding_idx: Option<usize>,
     mask: bool,
+    sparse: bool,
     weight: Init,
 }
 
@@ -48,7 +49,7 @@ impl Embedding {
     /// exact as `f32`.
     pub fn new(num_embeddings: usize, embedding_dim: usize) -> Self {
         let weight = Init::Normal { mean: 0.0, std: 1.0 };
-        Self { num_embeddings, embedding_dim, padding_idx: None, mask: false, weight }
+        Self { num_embeddings, embedding_dim, padding_idx: None, mask: false, sparse: false, weight }
     }
 
     /// The same with a number that means nothing is there: its row begins as zeros and gets no gradient.
@@ -62,6 +63,12 @@ impl Embedding {
     #[must_use]
     pub fn with_mask(self) -> Self {
         Self { mask: true, ..self }
+    }
+
+    /// The same with a sparse gradient.
+    #[must_use]
+    pub fn sparse(self) -> Self {
+        Self { sparse: true, ..self }
     }
 
     /// The same with weights that begin as `init` says.
@@ -113,7 +120,11 @@ impl Layer for Embedding {
         }
         let mut dims = builder.dims(input).to_vec();
         dims.push(width);
-        let function = embedding::Embedding { rows, width, length, padding: self.padding_idx };
+        if self.sparse {
+            builder.sparse(weight, rows);
+        }
+        let (padding, sparse) = (self.padding_idx, self.sparse);
+        let function = embedding::Embedding { rows, width, length, padding, sparse };
         let output = builder.function(&[input], Form::rows(&dims), function, &[weight])?;
         if let (true, Some(padding)) = (self.mask, self.padding_idx) {
             let form = builder.form(input).clone();
@@ -128,21 +139,32 @@ impl Layer for Embedding {
         let spec = spec.with("embedding_dim", self.embedding_dim).with("mask", self.mask);
         let spec = spec.with("weight_init", init_spec(self.weight));
         let spec = spec.with("padding", self.padding_idx.is_some());
-        Some(match self.padding_idx {
+        let spec = match self.padding_idx {
             Some(index) => spec.with("padding_idx", index),
             None => spec,
-        })
+        };
+        // Not in older files.
+        Some(if self.sparse { spec.with("sparse", true) } else { spec })
     }
 }
 
 pub(super) fn embedding_of(spec: &Spec) -> Result<Embedding> {
-    spec.has_only(&["num_embeddings", "embedding_dim", "padding", "padding_idx", "mask", "weight_init"])?;
+    spec.has_only(&[
+        "num_embeddings",
+        "embedding_dim",
+        "padding",
+        "padding_idx",
+        "mask",
+        "weight_init",
+        "sparse",
+    ])?;
     let padding_idx = spec.flag("padding")?.then(|| spec.size("padding_idx")).transpose()?;
     Ok(Embedding {
         num_embeddings: spec.size("num_embeddings")?,
         embedding_dim: spec.size("embedding_dim")?,
         padding_idx,
         mask: spec.flag("mask")?,
+        sparse: spec.get("sparse").is_some() && spec.flag("sparse")?,
         weight: init_of(spec.spec("weight_init")?)?,
     })
 }

@@ -111,6 +111,18 @@ impl<T: Element> Model<T> {
     ) -> Result<R> {
         let number = self.engine.steps() + 1;
         let Self { engine, optimizers, .. } = self;
+        let graph = engine.graph();
+        for parameter in graph.parameters.iter().filter(|p| p.sparse.is_some() && !p.frozen) {
+            let [weight_decay, l1] = optimizers.all()[parameter.group].penalties();
+            if [weight_decay, l1] != [0.0; 2] {
+                return Err(Error::Layer {
+                    layer: graph.layers[parameter.layer].clone(),
+                    previous: format!("the optimiser of its group, {}", parameter.group),
+                    expected: "no penalty on a table whose gradient is sparse: it would move rows that no sample has".to_owned(),
+                    got: format!("weight_decay {weight_decay} and l1 {l1}"),
+                });
+            }
+        }
         run(engine, &|group| optimizers.update(group, number))
     }
 

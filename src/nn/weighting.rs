@@ -2,7 +2,7 @@
 
 use super::model::Model;
 use crate::engine::{BatchSource, Task, WeightedMean};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::optim::Constraint;
 
@@ -91,7 +91,8 @@ impl<T: Element> Model<T> {
     /// `names` are those of parameters (`0.weight`) or layers (`0`), whose biases are meant too then.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if a name is unknown or an option is out of its range: nothing is changed then.
+    /// [`Error::Argument`](crate::Error::Argument) if a name is unknown or an option is out of its range, [`Error::Layer`] if one of
+    /// them is the table of a [sparse](super::Embedding::sparse) embedding: nothing is changed then.
     ///
     /// ```
     /// use gemmule::nn::{Activation, Dense, Dropout, Sequential};
@@ -113,6 +114,18 @@ impl<T: Element> Model<T> {
     ) -> Result<()> {
         let constraint = constraint.into();
         let found = self.find_all("set_constraint", names)?;
+        let graph = self.engine.graph();
+        let mut tables = found.iter().map(|&index| &graph.parameters[index]).filter(|p| p.sparse.is_some());
+        if let (Some(constraint), Some(table)) = (constraint, tables.next()) {
+            return Err(Error::Layer {
+                layer: graph.layers[table.layer].clone(),
+                previous: "set_constraint".to_owned(),
+                expected:
+                    "none on a table whose gradient is sparse: it would be over rows that no sample has"
+                        .to_owned(),
+                got: format!("{constraint:?}"),
+            });
+        }
         constraint.map_or(Ok(()), |constraint| constraint.check::<T>("set_constraint"))?;
         self.engine
             .change_parameters(|all| found.iter().for_each(|&index| all[index].constraint = constraint));

@@ -179,6 +179,22 @@ impl Optimizer {
         }
     }
 
+    /// The weight decay and the L1 penalty: what moves a parameter whose gradient is zero.
+    pub(crate) fn penalties(&self) -> [f64; 2] {
+        match self {
+            Self::Sgd(options) => [options.weight_decay, options.l1],
+            Self::Adagrad(options) => [options.weight_decay, options.l1],
+            Self::RmsProp(options) => [options.weight_decay, options.l1],
+            Self::Adadelta(options) => [options.weight_decay, options.l1],
+            Self::Adam(options) => [options.weight_decay, options.l1],
+            Self::AdamW(options) => [options.weight_decay, options.l1],
+            Self::Adamax(options) => [options.weight_decay, options.l1],
+            Self::NAdam(options) => [options.weight_decay, options.l1],
+            Self::RAdam(options) => [options.weight_decay, options.l1],
+            Self::Lion(options) => [options.weight_decay, options.l1],
+        }
+    }
+
     /// The update of step `number`, counted from 1.
     ///
     /// # Errors

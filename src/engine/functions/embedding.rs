@@ -11,6 +11,10 @@ use crate::kernel::embedding::{self, ScatterAdd};
 const PART: usize = 1 << 16;
 const MOST_PARTS: usize = 256;
 
+/// Of a sparse gradient: elements of the batch's rows that a part has on average, and the most parts.
+const SPARSE_PART: usize = 1 << 13;
+const MOST_SPARSE_PARTS: usize = 32;
+
 /// Each index of the input becomes a row of the parameter, which is (rows, width).
 #[derive(Debug)]
 pub(crate) struct Embedding {
@@ -20,11 +24,17 @@ pub(crate) struct Embedding {
     pub length: usize,
     /// The row that gets no gradient.
     pub padding: Option<usize>,
+    /// The parameter is sparse: what is there is cleared where need be.
+    pub sparse: bool,
 }
 
 impl Embedding {
     /// Rows of a part of the table.
-    fn part(&self) -> usize {
+    fn part(&self, batch: usize) -> usize {
+        if self.sparse {
+            let parts = (batch * self.length * self.width).div_ceil(SPARSE_PART);
+            return self.rows.div_ceil(parts.clamp(1, MOST_SPARSE_PARTS));
+        }
         PART.div_ceil(self.width).max(self.rows.div_ceil(MOST_PARTS))
     }
 }
@@ -41,12 +51,12 @@ impl Function for Embedding {
     fn needs(&self, mode: &Mode) -> Needs {
         let mut gradient = Vec::new();
         if mode.trained[0] {
-            let len = self.rows * self.width;
+            let (len, part) = (self.rows * self.width, self.part(mode.batch) * self.width);
             let write = |start: usize| {
-                let range = start..len.min(start + self.part() * self.width);
+                let range = start..len.min(start + part);
                 vec![Write { target: Target::Gradient(0), range }]
             };
-            let tiles = (0..len).step_by(self.part() * self.width).map(write).collect();
+            let tiles = (0..len).step_by(part).map(write).collect();
             gradient.push(Batch { reads: 0..0, tiles });
         }
         Needs { forward: vec![Step::Samples], gradient, ..Needs::default() }
@@ -66,6 +76,11 @@ impl<T: Element> Compute<T> for Embedding {
         embedding::gather(call.parameters[0], self.width, call.inputs[0], call.output)
     }
 
+    fn touched(&self, input: &[T], touch: &mut dyn FnMut(usize)) {
+        let rows = input.iter().map(|&index| Element::to_f64(index) as usize);
+        rows.filter(|&row| Some(row) != self.padding).for_each(touch);
+    }
+
     fn batch(&self, _: Pass, _: usize, tile: usize, call: BatchCall<'_, T>) {
         let table = &mut *call.writes[0];
         if !call.accumulate {
@@ -77,7 +92,7 @@ impl<T: Element> Compute<T> for Embedding {
             width: self.width,
             skip: self.padding,
             table,
-            first: tile * self.part(),
+            first: tile * self.part(call.batch),
         };
         embedding::scatter_add(call.context, scatter);
     }

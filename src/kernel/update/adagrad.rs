@@ -123,3 +123,10 @@ pub fn adagrad<T: Element>(
     let names = ["parameters", "sum"];
     run::<_, _, _, 2>(context, step, step.rule.round::<T>(), names, [parameters, sum], gradients)
 }
+
+impl Step<AdagradRule> {
+    /// Where the sum begins.
+    pub(super) fn initial_accumulator(&self) -> f64 {
+        self.rule.initial_accumulator
+    }
+}

@@ -40,6 +40,14 @@ impl AnyStep {
         }
     }
 
+    /// What state `index` of a parameter is that no step has seen.
+    pub(crate) fn first_state(&self, index: usize) -> f64 {
+        match self {
+            Self::Adagrad(step) if index == 0 => step.initial_accumulator(),
+            _ => 0.0,
+        }
+    }
+
     /// The same with its numbers rounded to T, once for all the tiles of a step.
     pub(crate) fn ready<T: Element>(&self) -> Ready<T> {
         match self {
