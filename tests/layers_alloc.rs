@@ -11,7 +11,7 @@ use gemmule::nn::{
     Flatten, GlobalAvgPool2d, GroupNorm, Gru, Input, Layer, LayerNorm, Loss, Lstm, Masking, MaxPool2d,
     PositionalEncoding, Residual, Rnn, Sequential, TransformerEncoder, TransformerEncoderLayer,
 };
-use gemmule::optim::Adam;
+use gemmule::optim::{Adam, Clip};
 use gemmule::{Context, Parallelism, Tensor};
 
 /// Whole and smaller batches, the last of one sample.
@@ -44,6 +44,7 @@ fn allocates_nothing(name: &str, net: &Sequential, data: &Dataset) {
 fn steps_allocate_nothing() {
     networks_of_images();
     attention();
+    sparse_gradients();
     recurrent_layers();
 }
 
@@ -90,6 +91,33 @@ fn attention() {
         .with(Flatten::new())
         .with(Dense::new(120, 3));
     allocates_nothing("attention", &net, &samples(10, 11, 1.0));
+}
+
+/// Every batch has other rows; their union is larger than any.
+fn sparse_gradients() {
+    let net = Sequential::new()
+        .with(Input::new(&[3]))
+        .with(Embedding::new(3000, 20).padding_idx(0).sparse())
+        .with(Flatten::new())
+        .with(Dense::new(60, 3));
+    let data = samples(3, 3000, 5.0);
+    allocates_nothing("sparse", &net, &data);
+    let context = Context::detect().unwrap().with_parallelism(Parallelism::Serial);
+    let mut model = net.build_with::<f32>(context, 0).unwrap();
+    model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
+    model.clip_gradients(Clip::Norm(1.0)).unwrap();
+    let mut first = true;
+    let batches = batches();
+    let count = calls_of_second(&mut || {
+        for batch in &batches {
+            model.accumulate(&data, batch, 1.0).unwrap();
+            if std::mem::take(&mut first) {
+                model.apply().unwrap();
+            }
+        }
+        model.apply().unwrap();
+    });
+    assert_eq!(count, 0, "sparse, accumulated");
 }
 
 fn recurrent_layers() {

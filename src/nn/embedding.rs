@@ -65,7 +65,52 @@ impl Embedding {
         Self { mask: true, ..self }
     }
 
-    /// The same with a sparse gradient.
+    /// The same with a sparse gradient, PyTorch's `sparse=True`: a step clears, bounds and updates only the rows that its batch has, so
+    /// that its work grows with the batch and not with the table.
+    ///
+    /// ```text
+    /// R            the rows that the batch has, without padding_idx; of all batches since the last update, if some are accumulated
+    /// rows in R    the optimiser's rule, with the number of the step: Adam's bias correction counts all steps, not those of the row
+    /// others       weights and the optimiser's state stay as they are
+    /// ```
+    ///
+    /// The gradient is what it is otherwise, zeros in all other rows: so [`Model::gradient`](super::Model::gradient) shows it, and
+    /// so it counts in a norm. Plain gradient descent and Adagrad give the same bits as without. All other optimisers are lazy: what
+    /// is left of a row's moments would go on moving it, and waits here until the row comes again. Adam is then PyTorch's `SparseAdam`,
+    /// but for where epsilon is added; momentum too belongs to the rows of the batch, where PyTorch's SGD goes on with all rows that
+    /// were ever there.
+    ///
+    /// What looks at all weights still does: copies and averages of them, files, checkpoints. Bounding by the norm reads the 8192
+    /// numbers around each row, which keeps the order of its sum.
+    ///
+    /// # Errors
+    /// Weight decay and L1 penalties move every row at every step: a step, or `apply`, is an [`Error::Layer`] if the optimiser of
+    /// the table has one, [`AdamW`](crate::optim::AdamW)'s default too. Give the table a
+    /// [group](super::Model::parameter_group) of its own. [`set_constraint`](super::Model::set_constraint) refuses it likewise.
+    ///
+    /// ```
+    /// use gemmule::Tensor;
+    /// use gemmule::data::Dataset;
+    /// use gemmule::nn::{Dense, Embedding, Flatten, Input, Loss, Sequential};
+    /// use gemmule::optim::Adam;
+    ///
+    /// let mut model = Sequential::new()
+    ///     .with(Input::new(&[2]))
+    ///     .with(Embedding::new(10_000, 4).sparse())
+    ///     .with(Flatten::new())
+    ///     .with(Dense::new(2 * 4, 2))
+    ///     .build::<f32>(0)?;
+    /// model.compile(Loss::CrossEntropy, Adam::default())?;
+    /// let x = Tensor::from_slice(&[2, 2], &[7.0, 9999.0, 7.0, 3.0])?;
+    /// let data = Dataset::from_values(x)?.with_classes(vec![0, 1], 2)?;
+    /// let before = model.parameter("0.weight")?;
+    /// model.step(&data, &[0, 1])?;
+    /// let after = model.parameter("0.weight")?;
+    /// let rows = before.as_slice().chunks(4).zip(after.as_slice().chunks(4));
+    /// let moved: Vec<usize> = rows.enumerate().filter(|(_, (a, b))| a != b).map(|(row, _)| row).collect();
+    /// assert_eq!(moved, [3, 7, 9999]);
+    /// # Ok::<(), gemmule::Error>(())
+    /// ```
     #[must_use]
     pub fn sparse(self) -> Self {
         Self { sparse: true, ..self }
