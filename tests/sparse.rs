@@ -170,6 +170,31 @@ fn exact_rules_give_the_bits_of_a_dense_gradient() {
     }
 }
 
+/// In f64, where a sum in another order shows: rows anywhere in the chunks of the sum, one large beside small ones.
+#[test]
+fn norms_are_those_of_dense_gradients() {
+    let data = data::<f64>();
+    let run = |sparse: bool, threads: usize| {
+        let mut model =
+            model::<f64>(sparse, context(threads), Sgd { learning_rate: 0.5, ..Sgd::default() }.into());
+        model.clip_gradients(Clip::Norm(1e-3)).unwrap();
+        let mut all = Vec::new();
+        for first in 0..SAMPLES - 4 {
+            model.step(&data, &[first, first + 3, first + 1]).unwrap();
+            all.extend(bits(&model, 0));
+        }
+        // Their squares are nothing: the sum is made again, scaled.
+        model.accumulate(&data, &[1, 2], 1e-200).unwrap();
+        model.apply().unwrap();
+        all.extend(bits(&model, 0));
+        all
+    };
+    let dense = run(false, 1);
+    for threads in [1, 2, 8] {
+        assert!(run(true, threads) == dense, "{threads} threads");
+    }
+}
+
 fn optimizers() -> Vec<(Optimizer, usize)> {
     let rate = 0.03;
     let adam = Adam { learning_rate: rate, ..Adam::default() };

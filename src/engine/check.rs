@@ -6,7 +6,7 @@ use super::findings::{Findings, NONE};
 use super::run::{Run, pieces};
 use super::touched::Touched;
 use crate::error::{Error, Result};
-use crate::kernel::update::{self, Clip};
+use crate::kernel::update::{self, Clip, Squares};
 use crate::kernel::{Element, reduce};
 use crate::parallel::Team;
 use std::sync::PoisonError;
@@ -136,10 +136,12 @@ impl<T: Element> Run<'_, T> {
     /// [`Error::NonFinite`] if there is a norm and it is not finite: nothing is updated.
     pub(super) fn bounding_scale(&self, team: &Team<'_>, touched: &mut Touched) -> Result<f64> {
         let Clip::Norm(limit) = self.clip else { return Ok(1.0) };
-        // Sums of zeros are left out, which changes no bit.
+        // What is zero is left out, which changes no bit.
+        touched.arrange(self.graph);
+        let touched = &*touched;
         let tiles = touched.tiles(self.graph);
         team.phase(tiles.len(), &|tile| {
-            let sum = self.tile_squares(tiles[tile.index], 1.0);
+            let sum = self.tile_squares(tiles[tile.index], 1.0, touched);
             self.squares[tile.index].store(sum.to_bits(), Ordering::Relaxed);
         });
         let sums =
@@ -148,7 +150,7 @@ impl<T: Element> Run<'_, T> {
         let norm = match update::other_scale(sum) {
             None => sum.sqrt(),
             Some(scale) => {
-                let sums = tiles.iter().map(|&tile| self.tile_squares(tile, scale));
+                let sums = tiles.iter().map(|&tile| self.tile_squares(tile, scale, touched));
                 sums.fold(0.0, |total, sum| total + sum).sqrt() / scale
             }
         };
@@ -160,12 +162,16 @@ impl<T: Element> Run<'_, T> {
         Ok(update::norm_scale(norm, limit))
     }
 
-    fn tile_squares(&self, tile: u32, scale: f64) -> f64 {
+    fn tile_squares(&self, tile: u32, scale: f64, touched: &Touched) -> f64 {
         let mut sum = 0.0;
         for (start, end, _) in pieces(&self.graph.segments, tile) {
-            // SAFETY: nobody writes gradients while they are summed, before the update.
-            let gradients = unsafe { self.memory.gradients(start, end - start) };
-            sum += update::sum_squares(self.context, gradients, scale);
+            let mut squares = Squares::new(scale);
+            touched.parts(self.graph, start..end, |part| {
+                // SAFETY: nobody writes gradients while they are summed, before the update.
+                let gradients = unsafe { self.memory.gradients(part.start, part.len()) };
+                squares.add(self.context, part.start - start, gradients);
+            });
+            sum += squares.sum();
         }
         sum
     }

@@ -20,8 +20,8 @@ use std::ops::Range;
 pub(crate) struct Touched {
     /// Parameter and rows, by [`Sparse::table`].
     tables: Vec<(usize, Rows)>,
-    /// Tiles of the flat arrays.
-    tiles: Rows,
+    /// Tiles of the flat arrays: see [`arrange`](Self::arrange).
+    tiles: Vec<u32>,
 }
 
 impl Touched {
@@ -33,8 +33,13 @@ impl Touched {
                 tables.push((index, Rows::new(rows)?));
             }
         }
-        let tiles = if tables.is_empty() { 0 } else { graph.flat_len.div_ceil(UPDATE_ELEMENTS) };
-        Ok(Self { tables, tiles: Rows::new(tiles)? })
+        let mut tiles = Vec::new();
+        if !tables.is_empty() {
+            // Those of a table may begin and end in others'.
+            let most = 2 * (graph.flat_len.div_ceil(UPDATE_ELEMENTS) + tables.len());
+            tiles.try_reserve_exact(most).map_err(|_| out_of_memory(4 * most))?;
+        }
+        Ok(Self { tables, tiles })
     }
 
     /// The rows of a table.
@@ -54,25 +59,59 @@ impl Touched {
         self.tables.iter().map(of_table).sum()
     }
 
-    /// The tiles of the flat arrays in which there may be a gradient that is not zero, in order.
-    pub(super) fn tiles<'a>(&'a mut self, graph: &'a Graph) -> &'a [u32] {
+    /// Gets ready for a norm: rows in order, and the tiles of the flat arrays that they are in.
+    pub(super) fn arrange(&mut self, graph: &Graph) {
         if self.tables.is_empty() {
-            return &graph.tiles;
+            return;
         }
-        self.tiles.begin();
-        self.tiles.settle();
-        graph.tiles.iter().for_each(|&tile| self.tiles.insert(tile as usize));
-        for (index, rows) in &self.tables {
+        self.tiles.clear();
+        self.tiles.extend(&graph.tiles);
+        for (index, rows) in &mut self.tables {
             let parameter = &graph.parameters[*index];
             let Some(Sparse { width, .. }) = parameter.sparse.filter(|_| !parameter.frozen) else { continue };
+            rows.list.sort_unstable();
             for &row in rows.fresh() {
                 let start = parameter.offset + row as usize * width;
-                let tiles = start / UPDATE_ELEMENTS..=(start + width - 1) / UPDATE_ELEMENTS;
-                tiles.for_each(|tile| self.tiles.insert(tile));
+                for tile in start / UPDATE_ELEMENTS..=(start + width - 1) / UPDATE_ELEMENTS {
+                    if self.tiles.last() != Some(&(tile as u32)) {
+                        self.tiles.push(tile as u32);
+                    }
+                }
             }
         }
-        self.tiles.list.sort_unstable();
-        &self.tiles.list
+        self.tiles.sort_unstable();
+        self.tiles.dedup();
+    }
+
+    /// The tiles in which there may be a gradient that is not zero, in order.
+    pub(super) fn tiles<'a>(&'a self, graph: &'a Graph) -> &'a [u32] {
+        if self.tables.is_empty() { &graph.tiles } else { &self.tiles }
+    }
+
+    /// Calls `part` with the parts of `range` of the flat arrays, trained parameters without gaps, in which there may be such a
+    /// gradient, in order.
+    pub(super) fn parts(&self, graph: &Graph, range: Range<usize>, mut part: impl FnMut(Range<usize>)) {
+        if self.tables.is_empty() {
+            return part(range);
+        }
+        let Range { start, end } = range;
+        let mut inside = |of: Range<usize>| part(of.start.max(start)..of.end.min(end));
+        let parameters = &graph.parameters;
+        let parameters =
+            &parameters[parameters.partition_point(|parameter| parameter.range().end <= start)..];
+        for parameter in parameters.iter().take_while(|parameter| parameter.offset < end) {
+            let Some(sparse) = parameter.sparse else {
+                inside(parameter.range());
+                continue;
+            };
+            let of_row = |row: u32| {
+                let start = parameter.offset + row as usize * sparse.width;
+                start..start + sparse.width
+            };
+            let rows = self.rows(sparse).fresh();
+            let rows = &rows[rows.partition_point(|&row| of_row(row).end <= start)..];
+            rows.iter().map(|&row| of_row(row)).take_while(|row| row.start < end).for_each(&mut inside);
+        }
     }
 }
 
@@ -92,8 +131,7 @@ impl Rows {
         let words = count.div_ceil(64);
         // A row that is stale and fresh is there twice.
         let room = list.try_reserve_exact(2 * count).and_then(|()| marks.try_reserve_exact(words));
-        let bytes = 8 * (count + words);
-        room.map_err(|_| Error::OutOfMemory { what: "the rows of a sparse gradient", bytes })?;
+        room.map_err(|_| out_of_memory(8 * (count + words)))?;
         marks.resize(words, 0);
         Ok(Self { list, stale: 0, marks })
     }
@@ -137,4 +175,8 @@ impl Rows {
     pub(super) fn fresh(&self) -> &[u32] {
         &self.list[self.stale..]
     }
+}
+
+fn out_of_memory(bytes: usize) -> Error {
+    Error::OutOfMemory { what: "the rows of a sparse gradient", bytes }
 }

@@ -80,8 +80,7 @@ impl Embedding {
     /// but for where epsilon is added; momentum too belongs to the rows of the batch, where PyTorch's SGD goes on with all rows that
     /// were ever there.
     ///
-    /// What looks at all weights still does: copies and averages of them, files, checkpoints. Bounding by the norm reads the 8192
-    /// numbers around each row, which keeps the order of its sum.
+    /// What looks at all weights still does: copies and averages of them, files, checkpoints.
     ///
     /// # Errors
     /// Weight decay and L1 penalties move every row at every step: a step, or `apply`, is an [`Error::Layer`] if the optimiser of

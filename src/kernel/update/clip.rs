@@ -101,43 +101,56 @@ impl<T: Element> Kernel for Scale<'_, T> {
     }
 }
 
-/// The sum of `(scale * x)^2` in f64.
-pub(super) struct SumSquares<'a, T> {
-    x: &'a [T],
-    scale: f64,
-}
-
-impl<T: Element> Kernel for SumSquares<'_, T> {
-    type Output = f64;
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> f64 {
-        squares(self.x, self.scale)
-    }
-}
-
 /// Partial sums of a chunk: element i goes to sum i modulo this.
 const SUMS: usize = 32;
 
-/// The sum of `(scale * x)^2`, in an order that depends on the length alone: chunks of [`SUM_CHUNK`] elements; in each,
-/// 32 interleaved sums that meet in a fixed tree; the chunks in order.
+/// The sum of `(scale * x)^2` in f64, in an order that depends on the length alone: chunks of [`SUM_CHUNK`] elements; in each,
+/// 32 interleaved sums that meet in a fixed tree; the chunks in order. Parts that are zeros may be left out, which changes no bit.
 ///
 /// Multiplications and additions that round on their own: the same bits on every instruction set.
-#[inline(always)]
-pub(super) fn squares<T: Element>(x: &[T], scale: f64) -> f64 {
-    let mut total = 0.0;
-    for chunk in x.chunks(SUM_CHUNK) {
-        let mut sums = [0.0; SUMS];
-        let mut blocks = chunk.chunks_exact(SUMS);
-        for block in &mut blocks {
-            for (sum, &x) in sums.iter_mut().zip(block) {
-                let x = scale * x.to_f64();
-                *sum += x * x;
+pub(crate) struct Squares {
+    scale: f64,
+    total: f64,
+    /// Those of the chunk in hand.
+    sums: [f64; SUMS],
+    chunk: usize,
+}
+
+impl Squares {
+    pub(crate) fn new(scale: f64) -> Self {
+        Self { scale, total: 0.0, sums: [0.0; SUMS], chunk: 0 }
+    }
+
+    /// Adds `x`, the elements from `at` on: behind all that were added before.
+    pub(crate) fn add<T: Element>(&mut self, context: &Context, at: usize, x: &[T]) {
+        T::run(context, AddSquares { squares: self, at, x });
+    }
+
+    #[inline(always)]
+    fn extend<T: Element>(&mut self, mut at: usize, mut rest: &[T]) {
+        while !rest.is_empty() {
+            if at / SUM_CHUNK != self.chunk {
+                self.end_chunk();
+                self.chunk = at / SUM_CHUNK;
             }
+            let (x, behind) = rest.split_at(rest.len().min(SUM_CHUNK - at % SUM_CHUNK));
+            let first = at % SUMS;
+            let (head, blocks) = x.split_at(x.len().min((SUMS - first) % SUMS));
+            let mut sums = self.sums;
+            add(&mut sums[first..], head, self.scale);
+            let mut blocks = blocks.chunks_exact(SUMS);
+            for block in &mut blocks {
+                add(&mut sums, block, self.scale);
+            }
+            add(&mut sums, blocks.remainder(), self.scale);
+            self.sums = sums;
+            (at, rest) = (at + x.len(), behind);
         }
-        for (sum, &x) in sums.iter_mut().zip(blocks.remainder()) {
-            let x = scale * x.to_f64();
-            *sum += x * x;
-        }
+    }
+
+    #[inline(always)]
+    fn end_chunk(&mut self) {
+        let mut sums = std::mem::replace(&mut self.sums, [0.0; SUMS]);
         let mut half = SUMS / 2;
         while half > 0 {
             for i in 0..half {
@@ -145,9 +158,45 @@ pub(super) fn squares<T: Element>(x: &[T], scale: f64) -> f64 {
             }
             half /= 2;
         }
-        total += sums[0];
+        self.total += sums[0];
     }
-    total
+
+    /// The sum of all.
+    #[inline(always)]
+    pub(crate) fn sum(mut self) -> f64 {
+        self.end_chunk();
+        self.total
+    }
+}
+
+/// [`Squares`] of all of `x`.
+#[inline(always)]
+pub(super) fn squares<T: Element>(x: &[T], scale: f64) -> f64 {
+    let mut squares = Squares::new(scale);
+    squares.extend(0, x);
+    squares.sum()
+}
+
+pub(super) struct AddSquares<'a, T> {
+    squares: &'a mut Squares,
+    at: usize,
+    x: &'a [T],
+}
+
+impl<T: Element> Kernel for AddSquares<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.squares.extend(self.at, self.x);
+    }
+}
+
+#[inline(always)]
+fn add<T: Element>(sums: &mut [f64], x: &[T], scale: f64) {
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        let x = scale * x.to_f64();
+        *sum += x * x;
+    }
 }
 
 /// The scale for another try if `sum`, made with scale 1, left the range where its root is good.
@@ -168,8 +217,10 @@ pub(crate) fn other_scale(sum: f64) -> Option<f64> {
 }
 
 /// The sum of squares of `x`, scaled by `scale` before.
-pub(crate) fn sum_squares<T: Element>(context: &Context, x: &[T], scale: f64) -> f64 {
-    T::run(context, SumSquares { x, scale })
+fn sum_squares<T: Element>(context: &Context, x: &[T], scale: f64) -> f64 {
+    let mut squares = Squares::new(scale);
+    squares.add(context, 0, x);
+    squares.sum()
 }
 
 fn norm_of<'a, T: Element>(context: &Context, arrays: impl Iterator<Item = &'a [T]> + Clone) -> f64 {

@@ -42,7 +42,7 @@ pub use adamax::{Adamax, AdamaxRule, adamax};
 pub(crate) use any::{AnyStep, Ready};
 pub use average::moving_average;
 pub use clip::{Clip, clip_norm, clip_value, norm, norm_scale};
-pub(crate) use clip::{other_scale, sum_squares};
+pub(crate) use clip::{Squares, other_scale};
 pub(crate) use constraint::{COLUMNS as CONSTRAINT_COLUMNS, constrain_columns};
 pub use constraint::{Constraint, constrain};
 pub use lion::{Lion, LionRule, lion};
@@ -319,7 +319,7 @@ compiled! {
     Rows<'a, Self, LionRule<Self>, 2>,
     clip::ClipValue<'a, Self>,
     clip::Scale<'a, Self>,
-    clip::SumSquares<'a, Self>,
+    clip::AddSquares<'a, Self>,
     max_norm::MaxNorm<'a, Self>,
     constraint::Constrain<'a, Self>,
     average::Average<'a, Self>,
