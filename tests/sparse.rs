@@ -92,8 +92,10 @@ fn step_all<T: Element>(model: &mut Model<T>, data: &Dataset) {
     }
 }
 
-/// What all of the ways to take steps do.
-const WAYS: [(&str, fn(&mut Model<f32>, &Dataset)); 7] = [
+type Way = fn(&mut Model<f32>, &Dataset);
+
+/// The ways to take steps.
+const WAYS: [(&str, Way); 7] = [
     ("step", step_all),
     ("unfused", |model, data| {
         model.set_fusion(Fusion::NONE);

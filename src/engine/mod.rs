@@ -433,10 +433,13 @@ impl<T: Element> Engine<T> {
             for (index, state) in self.states[..states].iter_mut().enumerate() {
                 if state.len() < self.graph.flat_len {
                     *state = AlignedBuffer::try_zeroed(self.graph.flat_len)?;
-                    // A first step that does not touch a row does not begin its state either.
+                    // The first step begins the state of all rows, but for those that it does not touch.
                     for parameter in self.graph.parameters.iter().filter(|p| p.sparse.is_some()) {
-                        let first = T::from_f64(self.updates[parameter.group].first_state(index));
-                        state[parameter.range()].fill(first);
+                        let first = self.updates[parameter.group].first_state(index);
+                        // Zeros are there, and rows that no batch has need no memory.
+                        if first != 0.0 {
+                            state[parameter.range()].fill(T::from_f64(first));
+                        }
                     }
                 }
             }

@@ -25,7 +25,7 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// None of the rows of `graph`. There is room for all of them, so that no step allocates: memory that is not used is none.
+    /// None of the rows of `graph`. There is room for all of them, so that no step allocates; what is not used stays untouched memory.
     pub(super) fn new(graph: &Graph) -> Result<Self> {
         let mut tables = Vec::new();
         for (index, parameter) in graph.parameters.iter().enumerate() {
@@ -69,7 +69,7 @@ impl Touched {
         for (index, rows) in &mut self.tables {
             let parameter = &graph.parameters[*index];
             let Some(Sparse { width, .. }) = parameter.sparse.filter(|_| !parameter.frozen) else { continue };
-            rows.list.sort_unstable();
+            rows.list[rows.stale..].sort_unstable();
             for &row in rows.fresh() {
                 let start = parameter.offset + row as usize * width;
                 for tile in start / UPDATE_ELEMENTS..=(start + width - 1) / UPDATE_ELEMENTS {
