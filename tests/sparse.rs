@@ -69,10 +69,10 @@ fn data<T: Element>() -> Dataset {
     dataset((0..SAMPLES * LENGTH).map(|i| T::from_f64(token(i) as f64)).collect(), LENGTH, 3)
 }
 
-/// Batches of 12, of one sample, of padding alone and of what is left.
-fn batches() -> [Vec<usize>; 6] {
+/// Batches of 12, of one sample, of one token, of padding alone and of what is left.
+fn batches() -> [Vec<usize>; 7] {
     let rest: Vec<usize> = (33..SAMPLES).collect();
-    [(0..12).collect(), (12..24).collect(), vec![30], vec![8], rest, (4..16).collect()]
+    [(0..12).collect(), (12..24).collect(), vec![30], vec![6], vec![8], rest, (4..16).collect()]
 }
 
 /// Everything that a step writes.
