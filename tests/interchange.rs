@@ -1,10 +1,11 @@
 //! Model files in both directions: what PyTorch wrote gives PyTorch's logits here; what is written here waits for PyTorch in
 //! the folder that `ci/torch.sh` hands to `tests/golden/interchange.py check`.
 
-use gemmule::data::{Dataset, read_safetensors};
+use gemmule::data::{Dataset, read_safetensors, read_safetensors_from};
 use gemmule::nn::{
-    Activation, BatchNorm1d, BatchNorm2d, Dense, Dropout, GroupNorm, Gru, Init, Input, InstanceNorm, Layer,
-    LayerNorm, Loss, Lstm, Model, ModelFile, RmsNorm, Rnn, SavedModel, Sequential, Softmax, Strict,
+    Activation, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dense, Dropout,
+    Flatten, GroupNorm, Gru, Init, Input, InstanceNorm, Layer, LayerNorm, Loss, Lstm, Model, ModelFile,
+    RmsNorm, Rnn, SavedModel, Sequential, Softmax, Strict,
 };
 use gemmule::optim::Sgd;
 use gemmule::{Element, Tensor};
@@ -49,20 +50,6 @@ fn mlp() -> Sequential {
         .with(Dense::new(5, 3))
 }
 
-fn loads_torch<T: Element>(name: &str, limit: f64) {
-    let mut model = mlp().build::<T>(1).unwrap();
-    let report = model.load_weights(golden(&format!("{name}.safetensors")), Strict::Yes).unwrap();
-    assert!(report.is_exact());
-    let (x, logits) = io::<T>(name);
-    same_logits(&mut model, &x, logits.as_slice(), limit);
-}
-
-#[test]
-fn weights_of_pytorch_give_its_logits() {
-    loads_torch::<f32>("mlp_f32", 1e-6);
-    loads_torch::<f64>("mlp_f64", 1e-14);
-}
-
 fn norms() -> Sequential {
     Sequential::new()
         .with(Dense::new(6, 8))
@@ -74,20 +61,108 @@ fn norms() -> Sequential {
         .with(Dense::new(5, 3))
 }
 
-fn loads_torch_norms<T: Element>(name: &str, limit: f64) {
-    let mut model = norms().build::<T>(1).unwrap();
-    let report = model.load_weights(golden(&format!("{name}.safetensors")), Strict::Yes).unwrap();
+fn images() -> Sequential {
+    let conv = Conv2d::new(2, 4, [3, 2]).stride([2, 1]).padding([1, 0]).dilation([1, 2]).groups(2);
+    let back = ConvTranspose2d::new(4, 6, [2, 3]).stride(2).padding([0, 1]).output_padding(1).groups(2);
+    Sequential::new()
+        .with(Input::new(&[2, 5, 5]))
+        .with(conv)
+        .with(BatchNorm2d::new(4))
+        .with(Activation::Relu)
+        .with(back.without_bias())
+        .with(GroupNorm::new(3, 6))
+        .with(Flatten::new())
+        .with(Dense::new(6 * 7 * 6, 3))
+}
+
+fn channels() -> Sequential {
+    Sequential::new()
+        .with(Input::new(&[3, 8]))
+        .with(Conv1d::new(3, 5, 4).stride(2).padding(1))
+        .with(BatchNorm1d::new(5))
+        .with(Activation::Tanh)
+        .with(ConvTranspose1d::new(5, 2, 3).stride(2))
+        .with(Flatten::new())
+        .with(Dense::new(2 * 9, 3))
+}
+
+/// Of sequences of 5 steps of 3 features.
+fn sequences() -> Sequential {
+    Sequential::new().with(Input::new(&[5, 3]))
+}
+
+/// Those of `NETS` in the script.
+fn nets() -> [(&'static str, Sequential); 8] {
+    let lstm = Lstm::new(3, 4).num_layers(2).bidirectional().return_sequences(false);
+    let gru = Gru::new(3, 4).num_layers(2).bidirectional();
+    let rnn = Rnn::new(3, 4).num_layers(2).bidirectional().return_sequences(false).relu();
+    let no_bias = Lstm::new(3, 8).without_bias().return_sequences(false);
+    [
+        ("mlp", mlp()),
+        ("norms", norms()),
+        ("images", images()),
+        ("channels", channels()),
+        ("lstm", sequences().with(lstm).with(Dense::new(8, 2))),
+        ("gru", sequences().with(gru).with(Flatten::new()).with(Dense::new(40, 2))),
+        ("rnn", sequences().with(rnn).with(Dense::new(8, 2))),
+        ("no_bias", sequences().with(no_bias).with(Dense::new(8, 2))),
+    ]
+}
+
+fn loads_torch<T: Element>(name: &str, net: &Sequential, limit: f64) {
+    let name = format!("{name}_{}", T::NAME);
+    let mut model = net.build::<T>(1).unwrap();
+    let path = golden(&format!("{name}.safetensors"));
+    let report = model.load_weights(&path, Strict::Yes).unwrap();
     assert!(report.is_exact());
-    // An integer there.
-    assert_eq!(model.parameter("1.num_batches_tracked").unwrap().as_slice(), [T::from_f64(123_456.0)]);
-    let (x, logits) = io::<T>(name);
+    let (x, logits) = io::<T>(&name);
     same_logits(&mut model, &x, logits.as_slice(), limit);
+    // Running statistics too; their count is an integer there.
+    for buffer in model.buffers().iter().filter(|buffer| buffer.name.ends_with("num_batches_tracked")) {
+        assert_eq!(model.parameter(&buffer.name).unwrap().as_slice(), [T::from_f64(123_456.0)]);
+    }
+    // And back: the same tensors, of the same bytes, as PyTorch saved.
+    let saved = ModelFile::new(&model).weights_only().to_bytes().unwrap();
+    let tensors = |bytes: &[u8]| {
+        let mut arrays = read_safetensors_from(bytes).unwrap();
+        arrays.sort_by(|a, b| a.0.cmp(&b.0));
+        arrays
+    };
+    assert_eq!(tensors(&saved), tensors(&std::fs::read(&path).unwrap()), "{name}");
 }
 
 #[test]
-fn running_statistics_of_pytorch_give_its_logits() {
-    loads_torch_norms::<f32>("norms_f32", 2e-6);
-    loads_torch_norms::<f64>("norms_f64", 1e-14);
+fn weights_of_pytorch_give_its_logits_and_are_saved_as_it_saves_them() {
+    for (name, net) in nets() {
+        loads_torch::<f32>(name, &net, 2e-6);
+        loads_torch::<f64>(name, &net, 1e-14);
+    }
+}
+
+#[test]
+fn weights_for_another_layer_are_refused_by_name_and_shape() {
+    let refused = |net: Sequential, file: &str| {
+        let mut model = net.build::<f32>(1).unwrap();
+        let before = model.parameter("0.weight_hh_l0").unwrap();
+        let error = model.load_weights(golden(file), Strict::Yes).unwrap_err().to_string();
+        assert_eq!(model.parameter("0.weight_hh_l0").unwrap(), before, "{error}");
+        error
+    };
+    let one_way = Lstm::new(3, 4).num_layers(2).return_sequences(false);
+    let error = refused(sequences().with(one_way).with(Dense::new(4, 2)), "lstm_f32.safetensors");
+    assert!(error.contains("got unexpected: "), "{error}");
+    for expected in
+        ["0.weight_hh_l1_reverse", "; 0.weight_ih_l1 is 16 x 8, not 16 x 4", "; 1.weight is 2 x 8, not 2 x 4"]
+    {
+        assert!(error.contains(expected), "{error}");
+    }
+    let with = |layer: Box<dyn Layer>| sequences().with(layer).with(Dense::new(8, 2));
+    let error = refused(with(Box::new(Lstm::new(3, 8).return_sequences(false))), "no_bias_f32.safetensors");
+    assert!(error.ends_with("got missing: 0.bias_ih_l0, 0.bias_hh_l0"), "{error}");
+    let gru = Box::new(Gru::new(3, 8).without_bias().return_sequences(false));
+    let error = refused(with(gru), "no_bias_f32.safetensors");
+    let expected = "got 0.weight_ih_l0 is 32 x 3, not 24 x 3; 0.weight_hh_l0 is 32 x 8, not 24 x 8";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]
@@ -204,11 +279,11 @@ fn write<T: Element>(folder: &Path, name: &str, net: &Sequential) {
 fn models_for_pytorch() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interchange");
     std::fs::create_dir_all(&folder).unwrap();
-    write::<f32>(&folder, "mlp_f32", &mlp());
-    write::<f64>(&folder, "mlp_f64", &mlp());
+    for (name, net) in nets() {
+        write::<f32>(&folder, &format!("{name}_f32"), &net);
+        write::<f64>(&folder, &format!("{name}_f64"), &net);
+    }
     write::<f32>(&folder, "softmax", &Sequential::new().with(Dense::new(5, 4)).with(Softmax));
-    write::<f32>(&folder, "norms_f32", &norms());
-    write::<f64>(&folder, "norms_f64", &norms());
     let images = Sequential::new()
         .with(Input::new(&[6, 5, 4]))
         .with(BatchNorm2d::new(6).momentum(None))
@@ -227,17 +302,6 @@ fn models_for_pytorch() {
         let first = Dense::new(4, 3).weight_init(Init::GlorotUniform);
         let net = Sequential::new().with(first).with(activation).with(Dense::new(3, 2));
         write::<f32>(&folder, &format!("with {activation}"), &net);
-    }
-    let recurrent: [Box<dyn Layer>; 3] = [
-        Box::new(Lstm::new(3, 4).num_layers(2).bidirectional().return_sequences(false)),
-        Box::new(Gru::new(3, 8).return_sequences(false)),
-        Box::new(Rnn::new(3, 8).relu().without_bias().return_sequences(false)),
-    ];
-    for layer in recurrent {
-        let name = layer.spec().unwrap().kind;
-        let net = Sequential::new().with(Input::new(&[5, 3])).with(layer).with(Dense::new(8, 2));
-        write::<f32>(&folder, &name, &net);
-        write::<f64>(&folder, &format!("{name}_f64"), &net);
     }
     // What PyTorch saved with the same metadata is a model file too. `ci/torch.sh` says when there are such files.
     let mut seen = 0;

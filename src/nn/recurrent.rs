@@ -299,6 +299,10 @@ macro_rules! options {
 /// (4 `hidden_size`, `hidden_size`), `bias_ih_lk` and `bias_hh_lk` (4 `hidden_size`), all uniform in ±1 / sqrt(`hidden_size`) at first, and with
 /// [`trainable_state`](Self::trainable_state) `h_0_lk` and `c_0_lk`.
 ///
+/// These are the names, shapes and order of the gates of PyTorch's `state_dict`: its files load here
+/// ([`Model::load_weights`](super::Model::load_weights)) and ours there, of one or several layers and directions. It has no `h_0` and `c_0`
+/// among its parameters, and there are no projections (`proj_size`) here: such files are refused by the names of these.
+///
 /// The states do not pass from one batch to the next (Keras' `stateful`): a plan's memory holds one batch, and what a sample becomes depends
 /// on that sample alone. For long texts take windows that overlap, or [`truncate`](Self::truncate).
 ///

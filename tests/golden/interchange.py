@@ -10,6 +10,7 @@ compares the logits, which the file has among its numbers.
 """
 
 import json
+import math
 import os
 import sys
 
@@ -50,17 +51,6 @@ ACTIVATIONS = {
 }
 
 
-class View(nn.Module):
-    """Samples as rows of numbers, given their dimensions."""
-
-    def __init__(self, dims):
-        super().__init__()
-        self.dims = [int(dim) for dim in dims]
-
-    def forward(self, x):
-        return x.reshape(-1, *self.dims)
-
-
 def batch_norm(make):
     def of(o):
         momentum = None if o["momentum"] == "none" else o["momentum"]
@@ -81,30 +71,64 @@ NORMS = {
     "group_norm": lambda o: nn.GroupNorm(o["num_groups"], o["num_channels"], o["eps"], o["affine"]),
     "instance_norm": lambda o: nn.InstanceNorm2d(o["num_features"], o["eps"], affine=o["affine"]),
 }
+
+
+def convolution(make):
+    """Options that PyTorch calls the same; a padding may be a word."""
+    given = ["kernel_size", "stride", "padding", "output_padding", "dilation"]
+
+    def of(o):
+        more = {name: o[name] if isinstance(o[name], str) else tuple(sizes(o[name])) for name in given if name in o}
+        return make(o["in_channels"], o["out_channels"], groups=o["groups"], bias=o["bias"], **more)
+
+    return of
+
+
+class Recurrent(nn.Module):
+    """Puts out the whole sequence, or the last state of each direction."""
+
+    def forward(self, x):
+        output, state = super().forward(x)
+        if self.return_sequences:
+            return output
+        h = state[0] if isinstance(state, tuple) else state
+        return torch.cat(list(h[-2 if self.bidirectional else -1 :]), dim=-1)
+
+
+class Lstm(Recurrent, nn.LSTM):
+    pass
+
+
+class Gru(Recurrent, nn.GRU):
+    pass
+
+
+class Rnn(Recurrent, nn.RNN):
+    pass
+
+
+def recurrent(kind, input_size, hidden_size, *, return_sequences, **options):
+    layer = kind(input_size, hidden_size, batch_first=True, **options)
+    layer.return_sequences = return_sequences
+    return layer
+
+
+def recurrent_of(kind):
+    given = ["num_layers", "bias", "dropout", "bidirectional", "return_sequences", "nonlinearity"]
+    return lambda o: recurrent(kind, o["input_size"], o["hidden_size"], **{name: o[name] for name in given if name in o})
+
+
 OTHERS = {
-    "input": lambda o: View(o["dims"]),
-def recurrent(base):
-    """The class whose output is the sequence, or the last state of each direction."""
-    class Recurrent(base):
-        def forward(self, x):
-            output, state = super().forward(x)
-            if self.return_sequences:
-                return output
-            h = state[0] if isinstance(state, tuple) else state
-            return torch.cat(list(h[-2 if self.bidirectional else -1 :]), dim=-1)
-    def make(o):
-        more = {"nonlinearity": o["nonlinearity"]} if base is nn.RNN else {}
-        options = {name: o[name] for name in ["num_layers", "bias", "dropout", "bidirectional"]}
-        layer = Recurrent(o["input_size"], o["hidden_size"], batch_first=True, **options, **more)
-        layer.return_sequences = o["return_sequences"]
-        return layer
-    return make
-    "input": lambda o: nn.Unflatten(1, [int(n) for n in o["dims"]]),
-    "lstm": recurrent(nn.LSTM),
-    "gru": recurrent(nn.GRU),
-    "rnn": recurrent(nn.RNN),
+    "conv1d": convolution(nn.Conv1d),
+    "conv2d": convolution(nn.Conv2d),
+    "conv_transpose1d": convolution(nn.ConvTranspose1d),
+    "conv_transpose2d": convolution(nn.ConvTranspose2d),
+    "lstm": recurrent_of(Lstm),
+    "gru": recurrent_of(Gru),
+    "rnn": recurrent_of(Rnn),
     "dense": lambda o: nn.Linear(o["inputs"], o["outputs"], bias=o["bias"]),
     "dropout": lambda o: nn.Dropout(o["rate"]),
+    "flatten": lambda o: nn.Flatten(o["start_dim"], o["end_dim"]),
     "softmax": lambda o: nn.Softmax(dim=-1),
 }
 
@@ -137,14 +161,14 @@ def fill(model):
                 buffer.fill_(123456)
 
 
-def save(name, model, inputs, dtype, state=None):
+def save(name, model, dims, dtype):
+    """`dims`: of a sample as the model takes it."""
     model = model.to(dtype).eval()
     fill(model)
-    x = formula((5, inputs), 99).to(dtype) * 2
+    x = formula((5, math.prod(dims)), 99).to(dtype) * 2
     with torch.no_grad():
-        logits = model(x)
-    state = model.state_dict() if state is None else state(model)
-    save_file(state, os.path.join(FOLDER, f"{name}.safetensors"))
+        logits = model(x.reshape(-1, *dims))
+    save_file(model.state_dict(), os.path.join(FOLDER, f"{name}.safetensors"))
     save_file({"inputs": x, "logits": logits}, os.path.join(FOLDER, f"{name}.io.safetensors"))
     return model, x
 
@@ -196,17 +220,57 @@ def norms():
     )
 
 
+def images():
+    """Every option of the shapes of convolutions, and a weight behind `Flatten`."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 6, (2, 3), stride=2, padding=(0, 1), output_padding=1, groups=2, bias=False),
+        nn.GroupNorm(3, 6),
+        nn.Flatten(),
+        nn.Linear(6 * 7 * 6, 3),
+    )
+
+
+def channels():
+    return nn.Sequential(
+        nn.Conv1d(3, 5, 4, stride=2, padding=1),
+        nn.BatchNorm1d(5),
+        nn.Tanh(),
+        nn.ConvTranspose1d(5, 2, 3, stride=2),
+        nn.Flatten(),
+        nn.Linear(2 * 9, 3),
+    )
+
+
+def two_layers(kind, **options):
+    return recurrent(kind, 3, 4, num_layers=2, bidirectional=True, **options)
+
+
+# Names, nets and dimensions of samples, as in `nets` of tests/interchange.rs.
+NETS = [
+    ("mlp", mlp, [6]),
+    ("norms", norms, [6]),
+    ("images", images, [2, 5, 5]),
+    ("channels", channels, [3, 8]),
+    ("lstm", lambda: nn.Sequential(two_layers(Lstm, return_sequences=False), nn.Linear(8, 2)), [5, 3]),
+    ("gru", lambda: nn.Sequential(two_layers(Gru, return_sequences=True), nn.Flatten(), nn.Linear(40, 2)), [5, 3]),
+    ("rnn", lambda: nn.Sequential(two_layers(Rnn, return_sequences=False, nonlinearity="relu"), nn.Linear(8, 2)), [5, 3]),
+    ("no_bias", lambda: nn.Sequential(recurrent(Lstm, 3, 8, bias=False, return_sequences=False), nn.Linear(8, 2)), [5, 3]),
+]
+
+
 def write():
     os.makedirs(FOLDER, exist_ok=True)
-    save("mlp_f32", mlp(), 6, torch.float32)
-    save("mlp_f64", mlp(), 6, torch.float64)
-    save("activations", Several(), 4, torch.float32)
-    save("wrapped", Wrapped(), 4, torch.float32)
-    save("norms_f32", norms(), 6, torch.float32)
-    save("norms_f64", norms(), 6, torch.float64)
+    for name, make, dims in NETS:
+        save(f"{name}_f32", make(), dims, torch.float32)
+        save(f"{name}_f64", make(), dims, torch.float64)
+    save("activations", Several(), [4], torch.float32)
+    save("wrapped", Wrapped(), [4], torch.float32)
     # Weights in half precision, as they are often published; the logits are those of the rounded weights in float32.
     for name, dtype in [("mlp_f16", torch.float16), ("mlp_bf16", torch.bfloat16)]:
-        model, x = save(name, mlp(), 6, dtype)
+        model, x = save(name, mlp(), [6], dtype)
         with torch.no_grad():
             x = formula((5, 6), 99).to(torch.float32) * 2
             logits = model.to(torch.float32)(x)
@@ -302,19 +366,21 @@ def write_headers():
 def check(folder):
     torch.set_num_threads(1)
     files = sorted(name for name in os.listdir(folder) if name.endswith(".safetensors"))
-    assert len(files) >= 20, f"{len(files)} files in {folder}"
+    assert len(files) >= 40, f"{len(files)} files in {folder}"
     worst = 0.0
     for name in files:
         path = os.path.join(folder, name)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         described = json.loads(metadata["gemmule"])
-        model = nn.Sequential(*[module(layer) for layer in described["layers"]])
+        # The dimensions of samples are no module.
+        dims = [sizes(layer["options"]["dims"]) for layer in described["layers"] if layer["kind"] == "input"]
+        model = nn.Sequential(*[module(layer) for layer in described["layers"] if layer["kind"] != "input"])
         dtype = {"f32": torch.float32, "f64": torch.float64}[described["element"]]
         model = model.to(dtype).eval()
         model.load_state_dict(load_file(path), strict=True)
         numbers = {key: torch.tensor(values, dtype=torch.float64) for key, values in described["numbers"].items()}
-        x = numbers["inputs"].to(dtype).reshape(-1, described["inputs"])
+        x = numbers["inputs"].to(dtype).reshape(-1, *(dims[0] if dims else [described["inputs"]]))
         with torch.no_grad():
             logits = model(x).to(torch.float64)
         error = (logits.flatten() - numbers["logits"]).abs().max().item()

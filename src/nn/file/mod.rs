@@ -109,7 +109,9 @@ impl<T: Element> Model<T> {
         SavedModel::from_bytes(bytes)?.load()
     }
 
-    /// Overwrites the parameters by those of a safetensors file, PyTorch's for example, as `load_state_dict` does.
+    /// Overwrites the parameters by those of a safetensors file, PyTorch's for example, as `load_state_dict` does. There
+    /// `safetensors.torch.save_file(module.state_dict(), path)` writes one: dense, convolutional, normalising and recurrent layers have
+    /// the same names and shapes here. Names of a module around its `nn.Sequential` are for [`SavedModel::rename`].
     ///
     /// With [`Strict::Yes`] the file has to have these parameters, in these shapes, and no others. With [`Strict::No`] those
     /// that fit are taken; it is an error if there is none. The optimiser goes on as it is.
