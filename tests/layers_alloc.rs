@@ -1,36 +1,74 @@
-//! Steps of networks of images and sequences allocate nothing after the first ones.
+//! Steps of networks of every layer allocate nothing after the first ones: on the caller's thread alone, and on any of a team.
 
 #[allow(unsafe_code, reason = "a global allocator that counts")]
 #[path = "common/allocator.rs"]
 mod allocator;
+#[path = "common/nets.rs"]
+mod nets;
 
-use allocator::calls_of_second;
-use gemmule::data::Dataset;
-use gemmule::nn::{
-    Activation, AvgPool2d, BatchNorm2d, Branches, Conv2d, ConvTranspose2d, Dense, Dropout2d, Embedding,
-    Flatten, GlobalAvgPool2d, GroupNorm, Gru, Input, Layer, LayerNorm, Loss, Lstm, Masking, MaxPool2d,
-    PositionalEncoding, Residual, Rnn, Sequential, TransformerEncoder, TransformerEncoderLayer,
-};
+use allocator::{calls, calls_of_second};
+use gemmule::nn::{Builder, Layer, Loss, Model, RowFunction, Sequential, Value};
 use gemmule::optim::{Adam, Clip};
-use gemmule::{Context, Parallelism, Tensor};
+use gemmule::train::{Control, Event, Fit};
+use gemmule::{Context, Element, Parallelism, Result};
+use nets::{BATCH, Net, SAMPLES, nets, sparse};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// Whole and smaller batches, the last of one sample.
-fn batches() -> [Vec<usize>; 3] {
-    [(0..16).collect(), (16..23).collect(), (22..24).collect()]
+const STEPS: usize = SAMPLES.div_ceil(BATCH);
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// A bit for each thread that a [`Witness`] ran on.
+static SEEN: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static THREAD: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Samples of `features` numbers from 0 on, below `most`, of three classes.
-fn samples(features: usize, most: usize, scale: f32) -> Dataset {
-    let x = (0..24 * features).map(|i| (i * 7 % most) as f32 * scale).collect();
-    let data = Dataset::from_values(Tensor::from_vec(&[24, features], x).unwrap()).unwrap();
-    data.with_classes((0..24).map(|i| i % 3).collect(), 3).unwrap()
+/// Passes its inputs on, and sees which threads take part.
+#[derive(Clone, Copy, Debug)]
+struct Witness(usize);
+
+impl<T: Element> RowFunction<T> for Witness {
+    fn forward(&self, _: &Context, _: &[T], x: &[T], y: &mut [T]) {
+        THREAD.with(|number| {
+            if number.get() == usize::MAX {
+                number.set(THREADS.fetch_add(1, SeqCst));
+            }
+            SEEN.fetch_or(1 << number.get(), SeqCst);
+        });
+        y.copy_from_slice(x);
+    }
+
+    fn backward(&self, _: &Context, _: &[T], _: &[T], _: &[T], d_y: &[T], d_x: &mut [T]) {
+        d_x.copy_from_slice(d_y);
+    }
 }
 
-fn allocates_nothing(name: &str, net: &Sequential, data: &Dataset) {
-    let context = Context::detect().unwrap().with_parallelism(Parallelism::Serial);
-    let mut model = net.build_with::<f32>(context, 0).unwrap();
+impl Layer for Witness {
+    fn describe(&self) -> String {
+        "Witness".to_owned()
+    }
+
+    fn inputs(&self) -> Option<usize> {
+        Some(self.0)
+    }
+
+    fn lower(&self, builder: &mut Builder, input: Value) -> Result<Value> {
+        builder.custom(input, self.0, *self, None)
+    }
+}
+
+fn model(layers: &Sequential, parallelism: Parallelism) -> Model<f32> {
+    let context = Context::detect().unwrap().with_parallelism(parallelism);
+    let mut model = layers.build_with(context, 0).unwrap();
     model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
-    let batches = batches();
+    model
+}
+
+fn alone(Net { name, layers, data }: &Net) {
+    let mut model = model(layers, Parallelism::Serial);
+    let batches: [Vec<usize>; 3] = [(0..16).collect(), (16..23).collect(), (22..24).collect()];
     let count = calls_of_second(&mut || {
         for batch in &batches {
             model.step(data, batch).unwrap();
@@ -39,97 +77,58 @@ fn allocates_nothing(name: &str, net: &Sequential, data: &Dataset) {
     assert_eq!(count, 0, "{name}");
 }
 
+/// From an epoch's first step to its last: whole batches and a smaller one. A helper that has rested too long on a busy machine is
+/// called again, which costs rayon an allocation: so not in every epoch, but in one that both threads took part in.
+fn in_a_team(Net { name, layers, data }: Net) {
+    let layers = Sequential::new().with(Witness(data.features())).with(layers);
+    let mut model = model(&layers, Parallelism::Max(2));
+    let (mut first, mut fewest, mut width) = (0, usize::MAX, 0);
+    let mut watch = |event: &Event<'_>| {
+        match event {
+            Event::TrainBegin { threads, .. } => width = *threads,
+            Event::StepEnd { step: 1, .. } => {
+                SEEN.store(0, SeqCst);
+                first = calls();
+            }
+            Event::StepEnd { step: STEPS, .. } => {
+                let count = calls() - first;
+                if SEEN.load(SeqCst).count_ones() as usize == width {
+                    fewest = fewest.min(count);
+                }
+            }
+            Event::EpochEnd { .. } if fewest == 0 => return Control::Stop,
+            _ => {}
+        }
+        Control::Continue
+    };
+    model.fit(&data, Fit::new().batch_size(BATCH).epochs(400).callback(&mut watch)).unwrap();
+    assert_eq!(width, if cfg!(feature = "rayon") { 2 } else { 1 }, "{name}");
+    assert_eq!(fewest, 0, "{name}: allocations in a team");
+}
+
 // One test: another's allocations would be counted.
 #[test]
 fn steps_allocate_nothing() {
-    networks_of_images();
-    attention();
-    sparse_gradients();
-    recurrent_layers();
+    for net in nets() {
+        alone(&net);
+        in_a_team(net);
+    }
+    touched_rows();
 }
 
-fn networks_of_images() {
-    let body = Sequential::new()
-        .with(Conv2d::new(8, 8, 3).padding(1).groups(8))
-        .with(BatchNorm2d::new(8))
-        .with(Activation::Gelu)
-        .with(Conv2d::new(8, 8, 1));
-    let branches = Branches::concatenate()
-        .with(Sequential::new().with(MaxPool2d::new(2)))
-        .with(Sequential::new().with(Conv2d::new(8, 5, 2).stride(2)).with(GroupNorm::new(5, 5)));
-    let net = Sequential::new()
-        .with(Input::new(&[2, 9, 8]))
-        .with(Conv2d::new(2, 8, [2, 3]).padding([0, 1]))
-        .with(Activation::Relu)
-        .with(Residual::new(body).with_activation(Activation::Relu))
-        .with(Dropout2d::new(0.2))
-        .with(branches)
-        .with(ConvTranspose2d::new(13, 4, 3).stride(2))
-        .with(AvgPool2d::new(3))
-        .with(Flatten::new())
-        .with(Dense::new(36, 3));
-    allocates_nothing("images", &net, &samples(144, 13, 0.1));
-    let net = Sequential::new()
-        .with(Input::channels_last(&[9, 8, 2]))
-        .with(Conv2d::new(2, 20, 3))
-        .with(BatchNorm2d::new(20))
-        .with(Activation::Relu)
-        .with(GlobalAvgPool2d::new())
-        .with(Flatten::new())
-        .with(Dense::new(20, 3));
-    allocates_nothing("means", &net, &samples(144, 13, 0.1));
-}
-
-fn attention() {
-    let block = TransformerEncoderLayer::new(12, 3).dim_feedforward(20).dropout(0.1);
-    let net = Sequential::new()
-        .with(Input::new(&[10]))
-        .with(Embedding::new(11, 12).padding_idx(0).with_mask())
-        .with(PositionalEncoding::new())
-        .with(TransformerEncoder::new(block, 2).norm())
-        .with(LayerNorm::new(&[12]))
-        .with(Flatten::new())
-        .with(Dense::new(120, 3));
-    allocates_nothing("attention", &net, &samples(10, 11, 1.0));
-}
-
-/// At first with few rows, then with many.
-fn sparse_gradients() {
-    let net = Sequential::new()
-        .with(Input::new(&[3]))
-        .with(Embedding::new(3000, 20).padding_idx(0).sparse())
-        .with(Flatten::new())
-        .with(Dense::new(60, 3));
-    let data = samples(3, 3000, 5.0);
-    allocates_nothing("sparse", &net, &data);
-    let context = Context::detect().unwrap().with_parallelism(Parallelism::Serial);
-    let mut model = net.build_with::<f32>(context, 0).unwrap();
-    model.compile(Loss::CrossEntropy, Adam::default()).unwrap();
+/// Those of all batches together, and of few after many.
+fn touched_rows() {
+    let Net { layers, data, .. } = sparse();
+    let mut model = model(&layers, Parallelism::Serial);
     model.clip_gradients(Clip::Norm(1.0)).unwrap();
-    let many = batches();
-    let few = batches().map(|batch| vec![22; batch.len()]);
-    let mut calls = [few, many].into_iter();
+    let many: Vec<usize> = (0..BATCH).collect();
+    let mut calls = [vec![22; BATCH], many].into_iter();
     let count = calls_of_second(&mut || {
-        for batch in calls.next().iter().flatten() {
-            model.accumulate(&data, batch, 1.0).unwrap();
+        let batch = calls.next().unwrap_or_default();
+        for part in batch.chunks(20) {
+            model.accumulate(&data, part, 1.0).unwrap();
         }
         model.apply().unwrap();
     });
     assert_eq!(count, 0, "sparse, accumulated");
-}
-
-fn recurrent_layers() {
-    let (steps, features) = (7, 5);
-    let data = samples(steps * features, 13, 0.07);
-    let layers: [Box<dyn Layer>; 3] = [
-        Box::new(Lstm::new(features, 20).num_layers(2).bidirectional().dropout(0.1).trainable_state()),
-        Box::new(Gru::new(features, 40).truncate(3)),
-        Box::new(Rnn::new(features, 40).relu()),
-    ];
-    for layer in layers {
-        let name = layer.describe();
-        let net = Sequential::new().with(Input::new(&[steps, features])).with(Masking::new(0.0)).with(layer);
-        let net = net.with(Rnn::new(40, 6).return_sequences(false)).with(Dense::new(6, 3));
-        allocates_nothing(&name, &net, &data);
-    }
 }
