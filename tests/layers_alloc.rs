@@ -118,7 +118,9 @@ fn steps_allocate_nothing() {
 
 /// Those of all batches together, and of few after many.
 fn touched_rows() {
-    let Net { layers, data, .. } = sparse();
+    let net = sparse();
+    alone(&net);
+    let Net { layers, data, .. } = net;
     let mut model = model(&layers, Parallelism::Serial);
     model.clip_gradients(Clip::Norm(1.0)).unwrap();
     let many: Vec<usize> = (0..BATCH).collect();

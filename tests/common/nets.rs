@@ -38,7 +38,7 @@ fn samples(features: usize, most: usize, scale: f32) -> Dataset {
 /// # Panics
 /// If a kind of layer that a file may name is in none.
 pub fn nets() -> Vec<Net> {
-    let mut nets = vec![images(), channels_last(), resized(), signals(), dense(), attention(), sparse()];
+    let mut nets = vec![images(), channels_last(), resized(), signals(), dense(), attention()];
     nets.extend(recurrent());
     let mut seen = Vec::new();
     for net in &nets {
@@ -169,13 +169,14 @@ fn dense() -> Net {
     net("dense", layers, samples(30, 17, 0.06))
 }
 
+/// A table whose gradient is sparse; too little for a team.
 pub fn sparse() -> Net {
     let layers = Sequential::new()
         .with(Input::new(&[3]))
         .with(Embedding::new(3000, 20).padding_idx(0).sparse())
         .with(Flatten::new())
         .with(Dense::new(60, 3));
-    net("sparse", layers, samples(3, 3000, 5.0))
+    net("sparse", layers, samples(3, 3000, 1.0))
 }
 
 fn attention() -> Net {
