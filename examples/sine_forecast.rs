@@ -3,18 +3,23 @@
 //! `cargo run --release --example sine_forecast`
 //!
 //! From 48 numbers of the series the next 12. The first four fifths of the series are learned from, the last is forecast; printed are
-//! the root mean square errors. `--quick` trains for a few seconds less, and reaches less.
+//! the root mean square errors. 30 epochs take about a second and end between 0.10 and 0.11 for any seed from 0 to 4, where the noise that nobody can
+//! foresee is 0.10, that of the period before 0.66 and of no change 1.18. `--quick` takes a shorter series and a smaller net, and reaches 0.34.
 
 use clap::Parser;
 use gemmule::data::Dataset;
 use gemmule::nn::{Dense, Gru, Input, Loss, Sequential};
 use gemmule::optim::Adam;
+use gemmule::optim::schedule::CosineAnnealingLr;
 use gemmule::rng::Rng;
 use gemmule::train::Fit;
 use gemmule::{Context, Result, Tensor, kernel::math};
 
 const WINDOW: usize = 48;
 const AHEAD: usize = 12;
+const BATCH: usize = 32;
+/// The first step size; it falls to 0.
+const RATE: f64 = 5e-3;
 /// Of the noise: no forecast has a smaller error in the long run.
 const NOISE: f64 = 0.1;
 
@@ -84,9 +89,10 @@ fn main() -> Result<()> {
         .with(Gru::new(1, options.hidden).return_sequences(false))
         .with(Dense::new(options.hidden, AHEAD))
         .build::<f32>(options.seed)?;
-    model.compile(Loss::MeanSquaredError, Adam { learning_rate: 5e-3, ..Adam::default() })?;
-    let fit = Fit::new().epochs(options.epochs).batch_size(32).seed(options.seed);
-    model.fit(&data, fit)?;
+    model.compile(Loss::MeanSquaredError, Adam { learning_rate: RATE, ..Adam::default() })?;
+    let steps = options.epochs * data.len().div_ceil(BATCH);
+    let fit = Fit::new().epochs(options.epochs).batch_size(BATCH).seed(options.seed);
+    model.fit(&data, fit.schedule(CosineAnnealingLr::new(steps as u64)))?;
 
     let forecast = model.predict(&windows(test)?)?;
     let forecast = forecast.as_slice();
