@@ -97,7 +97,8 @@ impl Line {
             // By ascending source, both bounds descend.
             let first = taps.partition_point(|tap| tap.2 > bound[0]);
             let end = taps.partition_point(|tap| tap.3 >= bound[1]);
-            Part { from: bound[0], to: bound[1], taps: vec![first..end.max(first)] }
+            let inside = first..end.max(first);
+            Part { from: bound[0], to: bound[1], taps: vec![inside] }
         });
         let segments = join(parts, most_small).into_iter().map(|part| Segment {
             first: residue + part.from as usize * step,
