@@ -107,4 +107,8 @@ case("deep", [40], 96, deep)
 case("large", [16, 48, 50], 8, [batch_norm(nn.BatchNorm2d, "batch_norm2d", 16), layers.activation("tanh")])
 case("large", [64, 128], 24, [layer_norm([128]), layers.activation("silu")])
 case("large", [32, 30, 30], 10, [group_norm(8, 32)])
+# More rows of a sample than a chunk, and a rest.
+affine = spec("layer_norm", normalized_shape=[12.0], eps=1e-5, elementwise_affine=True, bias=True)
+case("long sequence", [150, 12], 2, [(nn.LayerNorm(12), affine)])
+case("long sequence", [150, 5], 2, [rms_norm([5])])
 golden.end()
