@@ -394,7 +394,7 @@ fn many_channels_have_fewer_products() {
         (3, [true; 3]),
         (15, [true; 3]),
         (17, [false, true, false]),
-        (18, [true; 3]),
+        (18, [true, true, false]),
         (19, [true; 3]),
     ];
     assert_eq!(chosen, expected);

@@ -54,6 +54,12 @@ const ELEMENTS_TOGETHER: usize = 14 << 10;
 /// they gain.
 const WORTH: f64 = 0.8;
 
+/// Tiles that a sample should have: spreading the weights takes as long as a sample saves with about so many.
+const FEWEST_TILES: usize = 16;
+
+/// The most sums of a gradient, which are memory beside it, added up and folded by one thread.
+const MOST_SUMS: usize = 1 << 17;
+
 /// What a vector of a tile's channels costs beside its products, in multiply-adds of vectors; and for each place and vector of
 /// outputs, that a product begins and ends.
 const SPREAD: f64 = 80.0;
@@ -102,6 +108,9 @@ impl Winograd {
 
     /// For the gradient of the weights.
     pub(super) fn of_weights(sizes: &Sizes) -> Option<Self> {
+        if PLACES * sizes.channels[0] * sizes.channels[1] > MOST_SUMS {
+            return None;
+        }
         let run = Run { source: 0, factor: 0, count: SLAB };
         let runs = Runs::new(sizes.channels[0], sizes.channels[1], [run]).chunks(K_CHUNK);
         Some(Self { together: SLAB, runs, ..Self::of_outputs(sizes)? })
@@ -114,7 +123,7 @@ impl Winograd {
             && [sizes.kernel, sizes.stride, sizes.dilation] == [[3; 2], [1; 2], [1; 2]]
             && inputs.is_multiple_of(LANES)
             && outputs.is_multiple_of(LANES);
-        if !plain {
+        if !plain || self.tiles() < FEWEST_TILES {
             return false;
         }
         let inside = sizes.lines().map(|line| (0..3).map(|tap| line.outputs_of(tap).1).sum::<usize>());

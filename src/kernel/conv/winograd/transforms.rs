@@ -113,6 +113,16 @@ fn weight<V: Copy + Add<Output = V> + Sub<Output = V> + Mul<Output = V>>(a: usiz
     }
 }
 
+/// The weights that place `a` is made of.
+#[inline(always)]
+fn taps_of(a: usize) -> Range<usize> {
+    match a {
+        0 => 0..1,
+        3 => 2..3,
+        _ => 0..3,
+    }
+}
+
 /// Rows (place, source channel) of the weights G g G', as a pass reads them.
 pub(in crate::kernel::conv) struct Arrange<'a, T> {
     pub direction: Direction,
@@ -155,14 +165,14 @@ impl<T: Element> Kernel for Arrange<'_, T> {
                 continue;
             }
             for (channel, target) in target.iter_mut().enumerate() {
-                let mut columns = [half; 3];
-                for (x, column) in columns.iter_mut().enumerate() {
-                    let mut g = [half; 3];
-                    for (y, g) in g.iter_mut().enumerate() {
+                let mut columns = [T::zero(); 3];
+                for x in taps_of(b) {
+                    let mut g = [T::zero(); 3];
+                    for y in taps_of(a) {
                         // The taps from the last to the first.
-                        *g = weights[((8 - 3 * y - x) * inputs + channel) * outputs + source];
+                        g[y] = weights[((8 - 3 * y - x) * inputs + channel) * outputs + source];
                     }
-                    *column = weight(a, half, g);
+                    columns[x] = weight(a, half, g);
                 }
                 *target = weight(b, half, columns);
             }
