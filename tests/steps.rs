@@ -2,7 +2,7 @@
 
 use gemmule::data::Dataset;
 use gemmule::nn::{Activation, Dense, Fusion, Loss, Model, Sequential, Softmax};
-use gemmule::optim::{Adam, AdamW, Clip, Sgd};
+use gemmule::optim::{Adam, AdamW, Clip, Constraint, Sgd};
 use gemmule::rng::Rng;
 use gemmule::train::Fit;
 use gemmule::{BatchSource, Context, Element, Error, Parallelism, Tensor};
@@ -384,4 +384,62 @@ fn a_profile_names_the_phases_of_the_plan() {
     assert_eq!(work, [64.0 * 18.0, 64.0 * 18.0, 0.0]);
     assert!(phases.iter().all(|phase| phase.seconds > 0.0));
     assert_eq!(model.steps(), 3);
+}
+
+/// How the first weight is stored shows nowhere: a network of the same bits, whose first operation is an activation that changes
+/// nothing and whose weights are therefore stored row by row.
+fn first_weight<T: Element>(threads: usize) {
+    let data = classes::<T>(90, 70, 4);
+    let net = |first: Sequential| {
+        let net = first.with(Dense::new(70, 96)).with(Activation::Tanh).with(Dense::new(96, 4));
+        let mut model: Model<T> = net.build_with(context(threads), 5).unwrap();
+        model.compile(Loss::CrossEntropy, Adam { weight_decay: 0.01, ..Adam::default() }).unwrap();
+        model
+    };
+    let (mut a, mut b) = (net(Sequential::new()), net(Sequential::new().with(Activation::Identity)));
+    let indices: Vec<usize> = (0..40).collect();
+    let bits = |values: &[T]| values.iter().map(|x| x.bits()).collect::<Vec<_>>();
+    let path =
+        std::env::temp_dir().join(format!("gemmule-panels-{}-{threads}-{}", std::process::id(), T::NAME));
+    let same = |a: &mut Model<T>, b: &mut Model<T>, what: &str| {
+        assert_eq!(weights(a), weights(b), "{what}, {threads} threads");
+        let (y, expected) = (a.predict(&data).unwrap(), b.predict(&data).unwrap());
+        assert_eq!(bits(y.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        let (y, expected) = (a.forward(&data, &indices).unwrap(), b.forward(&data, &indices).unwrap());
+        assert_eq!(bits(y.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        let (dx, expected) = (a.backward(&y).unwrap(), b.backward(&y).unwrap());
+        assert!(dx.as_slice().iter().any(|x| *x != T::zero()));
+        assert_eq!(bits(dx.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        let (dw, expected) = (a.gradient("0.weight").unwrap(), b.gradient("1.weight").unwrap());
+        assert_eq!(bits(dw.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+    };
+    same(&mut a, &mut b, "begun");
+    for model in [&mut a, &mut b] {
+        model.fit(&data, Fit::new().batch_size(40).epochs(2)).unwrap();
+    }
+    same(&mut a, &mut b, "trained");
+    for (model, name) in [(&mut a, "0.weight"), (&mut b, "1.weight")] {
+        model.set_constraint(&[name], Constraint::MaxNorm(0.4)).unwrap();
+        model.fit(&data, Fit::new().batch_size(20).accumulate(2)).unwrap();
+        model.fit(&data, Fit::new().batch_size(32)).unwrap();
+    }
+    same(&mut a, &mut b, "held");
+    a.save(&path).unwrap();
+    let mut a = Model::load_with(context(threads), &path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    same(&mut a, &mut b, "loaded");
+    let shown = b.parameter("1.weight").unwrap();
+    let turned: Vec<T> = shown.as_slice().iter().map(|&x| x * T::from_f64(-0.5)).collect();
+    let turned = Tensor::from_vec(shown.shape(), turned).unwrap();
+    a.set_parameter("0.weight", &turned).unwrap();
+    b.set_parameter("1.weight", &turned).unwrap();
+    same(&mut a, &mut b, "set");
+}
+
+#[test]
+fn how_the_first_weight_is_stored_shows_nowhere() {
+    for threads in [1, 2, 3, 8] {
+        first_weight::<f32>(threads);
+        first_weight::<f64>(threads);
+    }
 }

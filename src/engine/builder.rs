@@ -137,6 +137,7 @@ impl Builder {
             let expected = "parameters that an operation takes";
             return Err(Error::argument("build", "parameter", expected, &parameter.name));
         }
+        self.graph.store_in_panels();
         self.graph.find_segments();
         Ok(self.graph)
     }
@@ -308,6 +309,7 @@ impl Builder {
             cols,
             shape: shape.to_vec(),
             axes: simplified(shape.iter().copied().zip(strides)),
+            panel: None,
             offset,
             init,
             fan_in,

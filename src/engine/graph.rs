@@ -36,6 +36,8 @@ pub(crate) struct Parameter {
     pub shape: Vec<usize>,
     /// Length and stride as stored of its axes in the order in which it is shown: see [`Form`].
     pub axes: Vec<(usize, usize)>,
+    /// Its columns are stored so many at a time, as matrices of all its rows, one after the other: see `panels.rs`.
+    pub panel: Option<usize>,
     /// Its first element in the flat arrays.
     pub offset: usize,
     pub init: Init,

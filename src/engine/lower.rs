@@ -5,7 +5,9 @@ use super::fuse::{Stage, StageKind, Stages};
 use super::graph::{ParameterId, Value};
 use super::maker::{Maker, row_major};
 use super::noise;
-use super::plan::{BIAS_COLUMNS, BiasGradient, CustomCall, CustomGradient, Job, Operation, Product, Work};
+use super::plan::{
+    BIAS_COLUMNS, BiasGradient, CustomCall, CustomGradient, Job, Operation, Panels, Product, Work,
+};
 use crate::kernel::Element;
 use crate::kernel::activation::{Activation, Saved};
 use crate::kernel::gemm::view::Layout;
@@ -28,7 +30,11 @@ impl Maker<'_> {
                 let a = (Place::Buffer(input), row_major(self.batch * positions, inputs));
                 let b = (Place::Parameters(w), row_major(inputs, outputs));
                 let zeros = self.skips_zeros(input, outputs, positions);
-                let product = plain(a, b, Place::Buffer(output));
+                let mut product = plain(a, b, Place::Buffer(output));
+                if let Some(columns) = self.graph.parameters[weight.index].panel {
+                    product.b_layout.row_stride = columns as isize;
+                    product.panels = Some(Panels { columns, b_step: inputs * columns, c_step: columns });
+                }
                 let product = Product { bias, activation, zeros, positions, ..product };
                 self.rows_product::<T>(product, w, stage.layer);
             }
@@ -135,7 +141,7 @@ impl Maker<'_> {
                         let (ins, outs) = (inputs / positions, width / positions);
                         let dx = self.buffer(inputs);
                         let a = (Place::Buffer(d), row_major(self.batch * positions, outs));
-                        let b = (Place::Parameters(w), row_major(ins, outs).transposed());
+                        let b = (self.row_by_row(weight), row_major(ins, outs).transposed());
                         let mut product = Product { positions, ..plain(a, b, Place::Buffer(dx)) };
                         let before = stages.list.iter().rposition(|before| before.output == input);
                         if let Some(before) = before
@@ -200,6 +206,20 @@ impl Maker<'_> {
         self.fusion.zeros && is_batch && outputs * self.element <= zeros::ROW_BYTES
     }
 
+    /// A weight as rows x columns: where it is, or a copy that is made before everything else.
+    fn row_by_row(&mut self, weight: ParameterId) -> Place {
+        let parameter = &self.graph.parameters[weight.index];
+        let Some(columns) = parameter.panel else { return Place::Parameters(parameter.offset) };
+        let to = self.buffers.add(parameter.len(), 0);
+        let work = Work::Rows { parameter: weight.index, to };
+        let job = Job { work, tiles: parameter.cols / columns, layer: Some(parameter.layer) };
+        match self.prepare.first_mut() {
+            Some(jobs) => jobs.push(job),
+            None => self.prepare.push(vec![job]),
+        }
+        Place::Buffer(to)
+    }
+
     fn custom_call(&self, stage: &Stage, function: usize, parameter: Option<ParameterId>) -> CustomCall {
         let (inputs, outputs) = (self.graph.width(stage.input()), self.graph.width(stage.output));
         CustomCall { function, inputs, outputs, parameter: parameter.map(|id| id.index) }
@@ -226,7 +246,11 @@ impl Maker<'_> {
             let b = (Place::Buffer(d), row_major(rows, width));
             let update = self.fusion.update.then_some(weight.index);
             let zeros = self.skips_zeros(x, width, positions);
-            let product = Product { update, zeros, ..plain(a, b, Place::Gradients(at)) };
+            let mut product = Product { update, zeros, ..plain(a, b, Place::Gradients(at)) };
+            if let Some(columns) = parameter.panel {
+                product.c_row_stride = columns;
+                product.panels = Some(Panels { columns, b_step: columns, c_step: inputs * columns });
+            }
             let job = self.team_product::<T>(product, stage.layer);
             self.pending.push(VecDeque::from([job]));
         }
@@ -264,5 +288,7 @@ fn plain(a: (Place, Layout), b: (Place, Layout), c: Place) -> Product {
         update: None,
         zeros: false,
         positions: 1,
+        c_row_stride: b.1.cols,
+        panels: None,
     }
 }

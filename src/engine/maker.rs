@@ -3,6 +3,7 @@
 //! ```text
 //! small weights   one chain: gather > forward stages > loss > every dX, some rows of the batch at a time
 //!                 then one phase: every dW and bias gradient, each followed by its update where that fits in L2
+//!                 several members, and a first weight in panels: that product is a phase of its own, by panels
 //! large weights   a phase per product, cut into blocks of its result; dW with the dX of the layer before
 //! ```
 //!
@@ -37,6 +38,10 @@ const FEWEST_ROWS: usize = 4;
 
 /// Tiles of a phase for each member, if there is work enough: who comes late or is slow holds nobody up for long.
 const TILES_PER_MEMBER: usize = 2;
+
+/// Multiply-adds of a chain that a member should have to be given more than a tile: about ten microseconds. Below, the weights are read
+/// once more for each tile, by products of few rows.
+const WORK_PER_MEMBER: f64 = 1e6;
 
 /// A plan while it is made.
 pub(super) struct Maker<'a> {
@@ -273,7 +278,7 @@ impl Maker<'_> {
         let parameters = self.graph.parameters.iter().enumerate();
         let held = parameters.filter(|(_, p)| p.constraint.is_some() && !p.frozen && p.len() > 0);
         let job = |(index, p): (usize, &Parameter)| {
-            let tiles = p.norm_shape().1.div_ceil(CONSTRAINT_COLUMNS);
+            let tiles = p.norm_shape().1.div_ceil(p.panel.unwrap_or(CONSTRAINT_COLUMNS));
             Job { work: Work::Constrain(index), tiles, layer: Some(p.layer) }
         };
         let jobs: Vec<Job> = held.map(job).collect();
@@ -353,7 +358,11 @@ impl Maker<'_> {
                     self.touch([custom.input, custom.output, custom.d_output].map(Place::Buffer));
                 }
                 Work::Function(job) => self.touch_call(&job.call),
-                Work::Chain(_) | Work::Update | Work::UpdateRows(_) | Work::Constrain(_) => {}
+                Work::Chain(_)
+                | Work::Rows { .. }
+                | Work::Update
+                | Work::UpdateRows(_)
+                | Work::Constrain(_) => {}
             }
         }
         self.phases.push(Phase::new(jobs, self.members));
@@ -463,16 +472,20 @@ impl Maker<'_> {
             return self.batch.div_ceil(self.batch.div_ceil(most));
         }
         let least = (WORK_PER_TILE / work.max(1.0)).ceil() as usize;
-        let rows = self.batch.div_ceil(TILES_PER_MEMBER * self.width);
+        let each = work * self.batch as f64 / self.width as f64;
+        let rows =
+            self.batch.div_ceil(if each < WORK_PER_MEMBER { 1 } else { TILES_PER_MEMBER } * self.width);
         let rows = if functions { rows.min(most.max(FEWEST_ROWS)) } else { rows };
         rows.max(least).clamp(1, self.batch)
     }
 
     fn gemm_plan<T: Element>(&mut self, p: &Product, rows: usize, width: usize) -> gemm::Plan {
         let by_column = !matches!((p.bias, p.saved), (Place::Null, Place::Null));
+        let cols = p.panels().1;
         let a = Layout { rows, ..p.a_layout };
-        let c = row_major(rows, p.b_layout.cols);
-        let shape = gemm::Shape { a, b: p.b_layout, c, packed: false, by_column };
+        let b = Layout { cols, ..p.b_layout };
+        let c = Layout { rows, cols, row_stride: p.c_row_stride as isize, col_stride: 1 };
+        let shape = gemm::Shape { a, b, c, packed: false, by_column };
         let plan = gemm::Plan::new::<T>(self.context, &shape, width, None);
         self.workspace_len = self.workspace_len.max(plan.workspace_len());
         plan
@@ -483,7 +496,7 @@ impl Maker<'_> {
         let width = (product.multiply_adds() / (4.0 * WORK_PER_TILE)) as usize;
         let rows = product.a_layout.rows;
         let plan = self.gemm_plan::<T>(&product, rows, width.clamp(1, self.width));
-        let tiles = if product.zeros { product.zeros_tiles() } else { plan.tasks() };
+        let tiles = if product.zeros { product.zeros_tiles() } else { product.panels().0 * plan.tasks() };
         product.plans.push(plan);
         Job { work: Work::Product(Box::new(product)), tiles, layer: Some(layer) }
     }
@@ -493,7 +506,9 @@ impl Maker<'_> {
     pub(super) fn rows_product<T: Element>(&mut self, product: Product, weight: usize, layer: usize) {
         let (rows, cols) = (product.b_layout.rows, product.b_layout.cols);
         let bytes = rows * cols * self.element;
-        if bytes <= self.chain_bytes {
+        // A panel's member is the one that updates it.
+        let owned = product.panels.is_some() && !product.zeros && self.fusion.update && self.width > 1;
+        if bytes <= self.chain_bytes && !owned {
             let row = product.positions * cols;
             self.link::<T>(Operation::Product(Box::new(product)), row, Some(layer), Some((weight, bytes)));
             return;

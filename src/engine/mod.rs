@@ -34,6 +34,7 @@ mod maker;
 mod mask;
 mod noise;
 mod operations;
+mod panels;
 mod plan;
 #[allow(unsafe_code, reason = "tiles take their slices of the shared arrays")]
 mod run;
@@ -130,6 +131,8 @@ pub(crate) struct Call<'a, T: Element> {
     pub task: Task,
     pub source: &'a dyn BatchSource<T>,
     pub indices: &'a [usize],
+    /// The next call's, if that is known.
+    pub next: &'a [usize],
     /// What the optimiser does with the parameters of a group.
     pub update: Option<&'a dyn Fn(usize) -> Result<AnyStep>>,
     pub count_correct: bool,
@@ -161,6 +164,7 @@ impl<'a, T: Element> Call<'a, T> {
             task,
             source,
             indices,
+            next: &[],
             update: None,
             count_correct: false,
             weight: 1.0,
@@ -469,6 +473,7 @@ impl<T: Element> Engine<T> {
             ),
             source,
             indices,
+            next: call.next,
             classes: &self.classes,
             loss_weights: &self.loss_weights,
             divisor: self.loss_weights.divisor(task.loss(), task.targets(), &self.classes, indices.len()),

@@ -31,7 +31,7 @@ pub(crate) const BIAS_COLUMNS: usize = 256;
 /// One product, with its operands as places.
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
-    /// How it is cut. In a chain: for a tile's rows, and for those of the last tile if they are fewer.
+    /// How it is cut, or each of its panels. In a chain: for a tile's rows, and for those of the last tile if they are fewer.
     pub plans: Vec<gemm::Plan>,
     pub a: Place,
     pub a_layout: Layout,
@@ -49,13 +49,36 @@ pub(crate) struct Product {
     pub zeros: bool,
     /// Rows of A and C that a sample has, if they are samples.
     pub positions: usize,
+    /// Elements from a row of C to the next.
+    pub c_row_stride: usize,
+    /// B, C or both are stored in panels of columns, which are computed one by one.
+    pub panels: Option<Panels>,
+}
+
+/// The panels of a product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panels {
+    /// Columns of each.
+    pub columns: usize,
+    /// From a panel of B to the next, and of C.
+    pub b_step: usize,
+    pub c_step: usize,
 }
 
 impl Product {
-    /// Tiles of a product that skips zeros.
+    /// The number of panels, and the columns of each: all, if there are none.
+    pub(crate) fn panels(&self) -> (usize, usize) {
+        let columns = self.panels.map_or(self.b_layout.cols, |panels| panels.columns);
+        (self.b_layout.cols.checked_div(columns).unwrap_or(1), columns)
+    }
+
+    /// Tiles of a product that skips zeros: of a weight gradient, as many for each panel.
     pub(crate) fn zeros_tiles(&self) -> usize {
-        let tile = if matches!(self.c, Place::Gradients(_)) { zeros::WORD } else { zeros::ROWS };
-        self.a_layout.rows.div_ceil(tile)
+        let rows = self.a_layout.rows;
+        match self.c {
+            Place::Gradients(_) => self.panels().0 * rows.div_ceil(zeros::WORD),
+            _ => rows.div_ceil(zeros::ROWS),
+        }
     }
 
     pub(crate) fn multiply_adds(&self) -> f64 {
@@ -265,6 +288,11 @@ pub(crate) enum Work {
     BiasGradient(BiasGradient),
     CustomGradient(CustomGradient),
     Function(Box<FunctionJob>),
+    /// A parameter that is stored in panels, row by row for who needs it so. A tile is a panel.
+    Rows {
+        parameter: usize,
+        to: BufferId,
+    },
     /// The optimiser, over the flat arrays.
     Update,
     /// The optimiser, over the rows of a parameter that were touched.
@@ -391,6 +419,7 @@ impl Plan {
             Work::BiasGradient(_)
             | Work::CustomGradient(_)
             | Work::Function(_)
+            | Work::Rows { .. }
             | Work::Update
             | Work::UpdateRows(_)
             | Work::Constrain(_) => 0.0,
@@ -423,6 +452,7 @@ impl Plan {
                 });
                 format!("{}{}, over the batch{sparse}{update}", job.call.name, of_pass(job.pass))
             }
+            Work::Rows { .. } => "weight row by row".to_owned(),
             Work::Update => "update".to_owned(),
             Work::UpdateRows(_) => "update of the rows that were touched".to_owned(),
             Work::Constrain(_) => "constraint".to_owned(),

@@ -3,8 +3,9 @@
 use super::arena::{BufferId, Memory, Place, TileRows};
 use super::findings::Findings;
 use super::graph::{Graph, Segment};
+use super::maker::row_major;
 use super::plan::{
-    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Phase, Plan, Product,
+    BIAS_COLUMNS, BiasGradient, Chain, CustomCall, CustomGradient, Operation, Panels, Phase, Plan, Product,
     UPDATE_ELEMENTS, Work,
 };
 use super::source::BatchSource;
@@ -31,6 +32,8 @@ pub(crate) struct Run<'a, T: Element> {
     pub memory: Memory<'a, T>,
     pub source: &'a dyn BatchSource<T>,
     pub indices: &'a [usize],
+    /// The next batch's, if that is known: they are asked for in the last phase.
+    pub next: &'a [usize],
     /// The batch's classes, if the loss takes classes.
     pub classes: &'a [u32],
     /// How much classes count in the loss.
@@ -104,7 +107,12 @@ impl<T: Element> Run<'_, T> {
             }
             self.touch(phase, touched);
             let (ready, rows) = (ready.as_slice(), &*touched);
+            let next = if index + 1 == self.phases.end { self.next } else { &[] };
             team.phase(phase.order.len(), &|tile| {
+                if !next.is_empty() {
+                    let part = |tile: usize| next.len() * tile / phase.order.len();
+                    self.source.ask_rows(self.context, &next[part(tile.index)..part(tile.index + 1)]);
+                }
                 // SAFETY: phases run one after the other, and the tiles of each write disjoint elements, none of
                 // which another tile of the phase reads; `Plan::new` gave buffers that live together their own place.
                 unsafe { self.tile(phase, tile, ready, rows, &findings) };
@@ -161,6 +169,10 @@ impl<T: Element> Run<'_, T> {
                 }
                 Work::Function(job) => {
                     self.batch_step(job, index as usize, tile.member, ready, touched, findings);
+                    Ok(())
+                }
+                Work::Rows { parameter, to } => {
+                    self.panel_row_by_row(*parameter, index as usize, *to);
                     Ok(())
                 }
                 Work::Update => {
@@ -239,8 +251,10 @@ impl<T: Element> Run<'_, T> {
                 Operation::Product(ref product) if product.zeros => self.rows_with_zeros(product, rows),
                 Operation::Product(ref product) => {
                     let plan = &product.plans[usize::from(rows.count < rows.most && product.plans.len() > 1)];
-                    for task in 0..plan.tasks() {
-                        self.product(product, plan, Some(rows), task, rows.member, None);
+                    for panel in 0..product.panels().0 {
+                        for task in 0..plan.tasks() {
+                            self.product(product, plan, Some(rows), (panel, task), rows.member, None);
+                        }
                     }
                     Ok(())
                 }
@@ -329,6 +343,21 @@ impl<T: Element> Run<'_, T> {
 
     /// # Safety
     /// As [`Run::tile`].
+    unsafe fn panel_row_by_row(&self, parameter: usize, panel: usize, to: BufferId) {
+        let parameter = &self.graph.parameters[parameter];
+        let (rows, columns) = (parameter.rows, parameter.panel.unwrap_or(parameter.cols));
+        // SAFETY: nobody writes parameters in this phase.
+        let from =
+            unsafe { self.memory.parameters(parameter.offset + panel * rows * columns, rows * columns) };
+        for (row, from) in from.chunks_exact(columns).enumerate() {
+            // SAFETY: the panel's columns are this tile's alone.
+            let to = unsafe { self.memory.write(to, row * parameter.cols + panel * columns, columns) };
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// # Safety
+    /// As [`Run::tile`].
     unsafe fn custom_gradient(&self, job: &CustomGradient, member: usize) {
         let (custom, batch) = (job.custom, self.plan.batch);
         let Some(parameter) = custom.parameter.map(|index| &self.graph.parameters[index]) else { return };
@@ -356,34 +385,37 @@ impl<T: Element> Run<'_, T> {
     unsafe fn weight_or_whole(
         &self,
         p: &Product,
-        task: usize,
+        tile: usize,
         member: usize,
         ready: &[Ready<T>],
         findings: &Findings,
     ) {
         if p.zeros {
             // SAFETY: passed on: the rows of C that a tile has are its alone.
-            unsafe { self.with_zeros(p, task, member, ready, findings) };
+            unsafe { self.with_zeros(p, tile, member, ready, findings) };
             return;
         }
+        let plan = &p.plans[0];
+        let (panel, task) = (tile / plan.tasks(), tile % plan.tasks());
         let Some(index) = p.update else {
             // SAFETY: passed on.
-            unsafe { self.product(p, &p.plans[0], None, task, member, None) };
+            unsafe { self.product(p, plan, None, (panel, task), member, None) };
             return;
         };
         let parameter = &self.graph.parameters[index];
+        let first = parameter.offset + p.panels.map_or(0, |panels| panel * panels.c_step);
         let update = |row: usize, col: usize, tile: MatMut<'_, T>| {
-            let (start, layout) = (parameter.offset + row * parameter.cols + col, tile.layout());
+            let (start, layout) = (first + row * p.c_row_stride + col, tile.layout());
             // SAFETY: the elements of the tile are this task's alone, and its view of their gradients ends here.
             if !unsafe { self.update_range(start, layout, &ready[parameter.group]) } {
                 findings.finite.store(false, Ordering::Relaxed);
             }
         };
         // SAFETY: passed on.
-        unsafe { self.product(p, &p.plans[0], None, task, member, Some(&update)) };
+        unsafe { self.product(p, plan, None, (panel, task), member, Some(&update)) };
     }
 
-    /// A task of a product. In a chain, its rows are `rows` of the batch.
+    /// A task of a panel of a product. In a chain, its rows are `rows` of the batch.
     ///
     /// # Safety
     /// As [`Run::tile`].
@@ -392,7 +424,7 @@ impl<T: Element> Run<'_, T> {
         p: &Product,
         plan: &gemm::Plan,
         rows: Option<TileRows>,
-        task: usize,
+        (panel, task): (usize, usize),
         member: usize,
         tile_function: Option<&TileFunction<'_, T>>,
     ) {
@@ -407,19 +439,26 @@ impl<T: Element> Run<'_, T> {
             self.memory.pointer(place).wrapping_add(offset)
         };
         let workspace = self.memory.pointer(Place::Buffer(self.plan.workspace));
+        let steps = p
+            .panels
+            .map(|Panels { columns, b_step, c_step }| (panel * columns, panel * b_step, panel * c_step));
+        let (column, b_step, c_step) = steps.unwrap_or_default();
         let operands = Operands {
             a: at(p.a, inputs).cast_const(),
             a_row_stride: p.a_layout.row_stride,
             a_col_stride: p.a_layout.col_stride,
-            b: self.memory.pointer(p.b).cast_const(),
+            b: self.memory.pointer(p.b).wrapping_add(b_step).cast_const(),
             b_row_stride: p.b_layout.row_stride,
             b_col_stride: p.b_layout.col_stride,
-            c: at(p.c, outputs),
-            c_row_stride: outputs as isize,
+            c: at(p.c, outputs).wrapping_add(c_step),
+            c_row_stride: p.c_row_stride as isize,
             c_col_stride: 1,
             alpha: T::one(),
             beta: if adds { T::one() } else { T::zero() },
-            bias: self.memory.pointer(p.bias).cast_const(),
+            bias: match p.bias {
+                Place::Null => std::ptr::null(),
+                bias => self.memory.pointer(bias).wrapping_add(column).cast_const(),
+            },
             activation: p.activation,
             derivative: p.derivative,
             saved: at(p.saved, outputs).cast_const(),
@@ -512,12 +551,13 @@ impl<T: Element> Run<'_, T> {
     unsafe fn constrain(&self, parameter: usize, tile: usize) {
         let parameter = &self.graph.parameters[parameter];
         let Some(constraint) = parameter.constraint else { return };
-        let ((rows, cols), first) = (parameter.norm_shape(), tile * CONSTRAINT_COLUMNS);
-        let layout = Layout {
-            rows,
-            cols: CONSTRAINT_COLUMNS.min(cols - first),
-            row_stride: cols as isize,
-            col_stride: 1,
+        let (rows, cols) = parameter.norm_shape();
+        let (first, layout) = match parameter.panel {
+            Some(columns) => (tile * rows * columns, row_major(rows, columns)),
+            None => {
+                let first = tile * CONSTRAINT_COLUMNS;
+                (first, Layout { cols: CONSTRAINT_COLUMNS.min(cols - first), ..row_major(rows, cols) })
+            }
         };
         // SAFETY: the columns are this tile's alone; nothing else in this phase touches the parameters.
         let columns = unsafe { self.memory.flat(parameter.offset + first, layout, 0) }.parameters;

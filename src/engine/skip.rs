@@ -32,7 +32,8 @@ impl<T: Element> Run<'_, T> {
                 },
             )
         };
-        zeros::RowsTimes { x, inputs, w, outputs, bias, y: &mut *y }.run(self.context);
+        let panel = p.panels().1;
+        zeros::RowsTimes { x, inputs, w, outputs, panel, bias, y: &mut *y }.run(self.context);
         activation::forward_in_place(self.context, p.activation, y)
     }
 
@@ -57,19 +58,22 @@ impl<T: Element> Run<'_, T> {
             let done = unsafe { self.rows_with_zeros(p, rows) };
             return done.unwrap_or_else(|error| panic!("a plan's product refused its own operands: {error}"));
         };
-        let (inputs, outputs, batch) = (p.a_layout.rows, p.b_layout.cols, self.plan.batch);
-        let first = tile * zeros::WORD;
+        let (inputs, d_row_stride, batch) = (p.a_layout.rows, p.b_layout.cols, self.plan.batch);
+        let ((_, outputs), words) = (p.panels(), inputs.div_ceil(zeros::WORD));
+        let (panel, first) = (tile / words, tile % words * zeros::WORD);
         let count = zeros::WORD.min(inputs - first);
-        let (at, len) = (start + first * outputs, count * outputs);
+        let (at, len) = (start + (panel * inputs + first) * outputs, count * outputs);
         // SAFETY: nobody writes the batch and the gradient of the output in this phase; the rows of the weight are this tile's alone.
         unsafe {
             let x = self.memory.read(x, 0, batch * inputs);
-            let d = self.memory.read(d, 0, batch * outputs);
-            // One tile looks for all: what is not finite gives NaN there, as the product with zeros does.
+            let d = self.memory.read(d, panel * outputs, batch * d_row_stride - panel * outputs);
+            // One tile of a panel looks for all: what is not finite gives NaN there, as the product with zeros does.
             let all = first == 0 && reduce::first_non_finite(self.context, d).is_some();
             let dw = self.memory.gradients_mut(at, len);
             let adds = self.accumulate;
-            zeros::TransposedTimes { x, inputs, first, count, d, outputs, dw, adds, all }.run(self.context);
+            let product =
+                zeros::TransposedTimes { x, inputs, first, count, d, d_row_stride, outputs, dw, adds, all };
+            product.run(self.context);
             if let Some(index) = p.update {
                 let group = self.graph.parameters[index].group;
                 if !self.update_range(at, one_row(len), &ready[group]) {

@@ -37,7 +37,11 @@ impl<T: Element> BatchSource<T> for Dataset {
 
     /// The first rows: while those are copied, the gather asks for the others.
     fn ask_ahead(&self, context: &Context, indices: &[usize]) {
-        for &sample in indices.iter().take(ROWS_AHEAD) {
+        BatchSource::<T>::ask_rows(self, context, &indices[..ROWS_AHEAD.min(indices.len())]);
+    }
+
+    fn ask_rows(&self, context: &Context, indices: &[usize]) {
+        for &sample in indices {
             self.storage.ask::<T>(context, self.feature_rows.range(sample, self.stored));
         }
     }

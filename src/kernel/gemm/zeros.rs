@@ -46,9 +46,11 @@ pub(crate) struct RowsTimes<'a, T> {
     /// (rows, inputs)
     pub x: &'a [T],
     pub inputs: usize,
-    /// (inputs, outputs)
+    /// (inputs, outputs), in panels of `panel` columns: (panels, inputs, panel). As many columns as there are, or a multiple of the
+    /// lanes.
     pub w: &'a [T],
     pub outputs: usize,
+    pub panel: usize,
     /// (outputs), or nothing.
     pub bias: &'a [T],
     /// (rows, outputs)
@@ -63,8 +65,9 @@ pub(crate) struct TransposedTimes<'a, T> {
     /// The first column, and how many: at most 64.
     pub first: usize,
     pub count: usize,
-    /// (batch, outputs)
+    /// (batch, outputs) from its first column on; from a row to the next are `d_row_stride` elements.
     pub d: &'a [T],
+    pub d_row_stride: usize,
     pub outputs: usize,
     /// (count, outputs)
     pub dw: &'a mut [T],
@@ -119,7 +122,7 @@ impl<T: Element> Kernel for RowsTimes<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, inputs, w, outputs, bias, y } = self;
+        let Self { x, inputs, w, outputs, panel, bias, y } = self;
         let lanes = T::V::<S>::LANES;
         let group = VECTORS * lanes;
         for (x, y) in x.chunks(ROWS * inputs).zip(y.chunks_mut(ROWS * outputs)) {
@@ -131,15 +134,7 @@ impl<T: Element> Kernel for RowsTimes<'_, T> {
                         *word = mark(s, x);
                     }
                 }
-                let chunk = Chunk {
-                    s,
-                    x,
-                    inputs,
-                    w: &w[first * outputs..end * outputs],
-                    outputs,
-                    first,
-                    marks: &marks,
-                };
+                let chunk = Chunk { s, x, inputs, w, outputs, panel, first, end, marks: &marks };
                 let mut column = 0;
                 while column + group <= outputs {
                     chunk.columns::<VECTORS>(column, group, y);
@@ -165,11 +160,12 @@ struct Chunk<'a, T, S> {
     s: S,
     x: &'a [T],
     inputs: usize,
-    /// The chunk's rows of W.
     w: &'a [T],
     outputs: usize,
-    /// The chunk's first input.
+    panel: usize,
+    /// The chunk's first input, and one past its last.
     first: usize,
+    end: usize,
     marks: &'a [[u64; WORDS]; ROWS],
 }
 
@@ -180,21 +176,30 @@ impl<T: Element, S: Simd> Chunk<'_, T, S> {
         let (s, lanes) = (self.s, T::V::<S>::LANES);
         let zero = T::V::<S>::splat(s, T::zero());
         let mut sums = [T::zero(); ROWS * GROUP];
+        // Where the column of each vector begins.
+        let starts: [usize; V] = std::array::from_fn(|j| {
+            let column = column + j * lanes;
+            column / self.panel * self.panel * self.inputs + column % self.panel
+        });
         for word in 0..WORDS {
-            let w = self.w.chunks(WORD * self.outputs).nth(word).unwrap_or(&[]);
+            let k = self.first + word * WORD;
+            if k >= self.end {
+                break;
+            }
             let rows = self.x.chunks_exact(self.inputs).zip(self.marks).zip(sums.chunks_exact_mut(GROUP));
             for ((x, marks), sums) in rows {
                 if marks[word] == 0 {
                     continue;
                 }
-                let x = &x[self.first + word * WORD..];
+                let x = &x[k..];
                 let mut acc = [zero; V];
                 for (acc, sum) in acc.iter_mut().zip(sums.chunks_exact(lanes)) {
                     *acc = T::V::<S>::load(s, sum);
                 }
                 each_bit(marks[word], |bit| {
                     let factor = T::V::<S>::splat(s, x[bit]);
-                    add::<T, S, V>(s, factor, &w[bit * self.outputs + column..][..count], &mut acc);
+                    let at = (k + bit) * self.panel;
+                    add::<T, S, V>(s, factor, |j| &self.w[starts[j] + at..][..count.min(lanes)], &mut acc);
                 });
                 for (acc, sum) in acc.iter().zip(sums.chunks_exact_mut(lanes)) {
                     acc.store(sum);
@@ -214,10 +219,14 @@ impl<T: Element, S: Simd> Chunk<'_, T, S> {
 
 /// `acc += factor * row`, vector by vector; a single one may be cut.
 #[inline(always)]
-fn add<T: Element, S: Simd, const V: usize>(s: S, factor: T::V<S>, row: &[T], acc: &mut [T::V<S>; V]) {
-    let lanes = T::V::<S>::LANES;
+fn add<'a, T: Element, S: Simd, const V: usize>(
+    s: S,
+    factor: T::V<S>,
+    row: impl Fn(usize) -> &'a [T],
+    acc: &mut [T::V<S>; V],
+) {
     for (j, acc) in acc.iter_mut().enumerate() {
-        let part = if V == 1 { T::V::<S>::load_first(s, row) } else { T::V::<S>::load(s, &row[j * lanes..]) };
+        let part = if V == 1 { T::V::<S>::load_first(s, row(j)) } else { T::V::<S>::load(s, row(j)) };
         *acc = factor.mul_add(part, *acc);
     }
 }
@@ -278,7 +287,8 @@ impl<T: Element> TransposedTimes<'_, T> {
                 each_bit(bits, |bit| {
                     let row = first + word * WORD + bit;
                     let factor = T::V::<S>::splat(s, self.x[row * self.inputs + self.first + k]);
-                    add::<T, S, V>(s, factor, &self.d[row * self.outputs + column..][..count], &mut acc);
+                    let d = &self.d[row * self.d_row_stride + column..][..count];
+                    add::<T, S, V>(s, factor, |j| &d[j * lanes..], &mut acc);
                 });
             }
             for (acc, dw) in acc.into_iter().zip(dw[column..column + count].chunks_mut(lanes)) {
@@ -366,8 +376,21 @@ mod tests {
                     let mut c = MatMut::new(&mut expected, 0, batch, outputs, outputs as isize, 1).unwrap();
                     let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
                     gemm_with(&context, T::one(), a, b, T::zero(), &mut c, &epilogue).unwrap();
-                    RowsTimes { x: &x, inputs, w: &w, outputs, bias: &bias, y: &mut y }.run(&context);
-                    assert_eq!(bits(&y), bits(&expected), "{isa} {batch} x {inputs} x {outputs}");
+                    let panels: &[usize] = if outputs == 64 { &[64, 32] } else { &[outputs] };
+                    for &panel in panels {
+                        let places = (0..outputs / panel).flat_map(|p| {
+                            (0..inputs).flat_map(move |k| (0..panel).map(move |j| (k, p * panel + j)))
+                        });
+                        let w: Vec<T> = places.map(|(k, j)| w[k * outputs + j]).collect();
+                        y.fill(T::nan());
+                        RowsTimes { x: &x, inputs, w: &w, outputs, panel, bias: &bias, y: &mut y }
+                            .run(&context);
+                        assert_eq!(
+                            bits(&y),
+                            bits(&expected),
+                            "{isa} {batch} x {inputs} x {outputs}, {panel}"
+                        );
+                    }
 
                     let d_view = MatRef::new(&d, 0, batch, outputs, outputs as isize, 1).unwrap();
                     for (adds, all) in [(false, false), (true, false), (false, true)] {
@@ -388,6 +411,7 @@ mod tests {
                                 first,
                                 count,
                                 d: &d,
+                                d_row_stride: outputs,
                                 outputs,
                                 dw,
                                 adds,
