@@ -131,8 +131,6 @@ pub(crate) struct Call<'a, T: Element> {
     pub task: Task,
     pub source: &'a dyn BatchSource<T>,
     pub indices: &'a [usize],
-    /// The next call's, if that is known.
-    pub next: &'a [usize],
     /// What the optimiser does with the parameters of a group.
     pub update: Option<&'a dyn Fn(usize) -> Result<AnyStep>>,
     pub count_correct: bool,
@@ -164,7 +162,6 @@ impl<'a, T: Element> Call<'a, T> {
             task,
             source,
             indices,
-            next: &[],
             update: None,
             count_correct: false,
             weight: 1.0,
@@ -473,7 +470,6 @@ impl<T: Element> Engine<T> {
             ),
             source,
             indices,
-            next: call.next,
             classes: &self.classes,
             loss_weights: &self.loss_weights,
             divisor: self.loss_weights.divisor(task.loss(), task.targets(), &self.classes, indices.len()),

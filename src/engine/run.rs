@@ -32,8 +32,6 @@ pub(crate) struct Run<'a, T: Element> {
     pub memory: Memory<'a, T>,
     pub source: &'a dyn BatchSource<T>,
     pub indices: &'a [usize],
-    /// The next batch's, if that is known: they are asked for in the last phase.
-    pub next: &'a [usize],
     /// The batch's classes, if the loss takes classes.
     pub classes: &'a [u32],
     /// How much classes count in the loss.
@@ -107,12 +105,7 @@ impl<T: Element> Run<'_, T> {
             }
             self.touch(phase, touched);
             let (ready, rows) = (ready.as_slice(), &*touched);
-            let next = if index + 1 == self.phases.end { self.next } else { &[] };
             team.phase(phase.order.len(), &|tile| {
-                if !next.is_empty() {
-                    let part = |tile: usize| next.len() * tile / phase.order.len();
-                    self.source.ask_rows(self.context, &next[part(tile.index)..part(tile.index + 1)]);
-                }
                 // SAFETY: phases run one after the other, and the tiles of each write disjoint elements, none of
                 // which another tile of the phase reads; `Plan::new` gave buffers that live together their own place.
                 unsafe { self.tile(phase, tile, ready, rows, &findings) };

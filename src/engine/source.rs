@@ -44,12 +44,6 @@ pub trait BatchSource<T: Element>: Sync {
         let _ = (context, indices);
     }
 
-    /// The samples `indices` are among the next batch's: a hint to ask for their memory now, while something else is computed. Called
-    /// with a few at a time, from any thread of a team. Does nothing unless it is written.
-    fn ask_rows(&self, context: &Context, indices: &[usize]) {
-        let _ = (context, indices);
-    }
-
     /// An epoch of a run begins, counted from 1: for a source whose samples change from epoch to epoch. Called before the
     /// first batch of the epoch is asked for, and again where a run is resumed. Does nothing unless it is written.
     fn begin_epoch(&self, epoch: u64) {
@@ -100,10 +94,6 @@ macro_rules! forward {
 
             fn ask_ahead(&self, context: &Context, indices: &[usize]) {
                 (**self).ask_ahead(context, indices);
-            }
-
-            fn ask_rows(&self, context: &Context, indices: &[usize]) {
-                (**self).ask_rows(context, indices);
             }
 
             fn gather_classes(&self, indices: &[usize], out: &mut [u32]) {

@@ -70,27 +70,26 @@ impl<T: Element> Model<T> {
     pub fn step(&mut self, source: &dyn BatchSource<T>, indices: &[usize]) -> Result<T> {
         let task = self.training("step", source)?;
         let width = self.engine.width(task, indices.len());
-        let score = parallel::with_team(width, |team| self.step_in(team, source, indices, &[], false))?;
+        let score = parallel::with_team(width, |team| self.step_in(team, source, indices, false))?;
         Ok(score.loss)
     }
 
-    /// A training step as part of `team`. `next` will be the next step's samples, if that is known.
+    /// A training step as part of `team`.
     pub(crate) fn step_in(
         &mut self,
         team: &Team<'_>,
         source: &dyn BatchSource<T>,
         indices: &[usize],
-        next: &[usize],
         count_correct: bool,
     ) -> Result<Score<T>> {
-        self.timed_step(team, source, (indices, next), count_correct, None)
+        self.timed_step(team, source, indices, count_correct, None)
     }
 
     fn timed_step(
         &mut self,
         team: &Team<'_>,
         source: &dyn BatchSource<T>,
-        (indices, next): (&[usize], &[usize]),
+        indices: &[usize],
         count_correct: bool,
         seconds: Option<&mut [f64]>,
     ) -> Result<Score<T>> {
@@ -98,13 +97,8 @@ impl<T: Element> Model<T> {
         let task = self.training("step", source)?;
         self.accumulated = 0;
         self.with_updates(|engine, update| {
-            let call = Call {
-                next,
-                update: Some(update),
-                count_correct,
-                seconds,
-                ..Call::new(task, source, indices)
-            };
+            let call =
+                Call { update: Some(update), count_correct, seconds, ..Call::new(task, source, indices) };
             let outcome = engine.run(team, call)?;
             Ok(Score::of(outcome))
         })
@@ -330,7 +324,7 @@ impl<T: Element> Model<T> {
             let phases = self.engine.phases(task, indices.len(), team.width())?;
             let mut seconds = vec![0.0; phases.len()];
             for _ in 0..steps {
-                self.timed_step(team, source, (indices, &[]), false, Some(&mut seconds))?;
+                self.timed_step(team, source, indices, false, Some(&mut seconds))?;
             }
             let times = phases.into_iter().zip(seconds).map(|((name, multiply_adds), seconds)| PhaseTime {
                 name,

@@ -99,7 +99,7 @@ impl LrFinder {
             }
             let rate = self.rate(step);
             model.set_learning_rate(rate)?;
-            let loss = match model.step_in(team, data, batches.get(index).unwrap_or(&[]), &[], false) {
+            let loss = match model.step_in(team, data, batches.get(index).unwrap_or(&[]), false) {
                 Ok(score) => score.loss.to_f64(),
                 // The end of what can be learnt, not an error; but of the first step, it is none of the rate.
                 Err(Error::NonFinite { what, .. }) if what != "input" && step > 0 => {

@@ -147,15 +147,14 @@ impl<T: Element> Loop<'_, '_, T> {
         for index in taken..self.batches.len() {
             let rates = self.set_rates(index);
             let batch = self.batches.get(index).unwrap_or(&[]);
-            let next = self.batches.after(index).unwrap_or(&[]);
-            if !next.is_empty() {
+            if let Some(next) = self.batches.after(index) {
                 self.data.ask_ahead(&context, next);
             }
             let samples = batch.len();
             let size = self.options.batch_size;
             let counts = (&mut self.observer, self.options.metrics.as_mut_slice());
-            let score = rates
-                .and_then(|()| step(self.model, self.team, self.data, (batch, next), size, classes, counts));
+            let score =
+                rates.and_then(|()| step(self.model, self.team, self.data, batch, size, classes, counts));
             let score = match score {
                 Ok(score) => score,
                 Err(error) => {
@@ -257,12 +256,12 @@ fn tell<T: Element>(
     Ok(stop)
 }
 
-/// One update on the samples `indices`, `batch` of them at a time. `next` are the next update's.
+/// One update on the samples `indices`, `batch` of them at a time.
 fn step<T: Element>(
     model: &mut Model<T>,
     team: &Team<'_>,
     data: &dyn BatchSource<T>,
-    (indices, next): (&[usize], &[usize]),
+    indices: &[usize],
     batch: usize,
     classes: bool,
     (observer, metrics): (&mut Observer<T>, &mut [&mut dyn Metric<T>]),
@@ -271,7 +270,7 @@ fn step<T: Element>(
         if metrics.is_empty() { Ok(()) } else { observer.observe(model, data, indices, metrics) }
     };
     if indices.len() <= batch {
-        let score = model.step_in(team, data, indices, next, classes)?;
+        let score = model.step_in(team, data, indices, classes)?;
         observe(model, indices)?;
         return Ok(score);
     }

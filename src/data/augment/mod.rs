@@ -279,10 +279,6 @@ impl<T: Element, S: BatchSource<T>> BatchSource<T> for Augment<T, S> {
         self.source.ask_ahead(context, indices);
     }
 
-    fn ask_rows(&self, context: &Context, indices: &[usize]) {
-        self.source.ask_rows(context, indices);
-    }
-
     fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]) {
         self.source.gather_features(context, indices, out);
         if self.stages.is_empty() && !self.mixing.is_on() {

@@ -37,11 +37,7 @@ impl<T: Element> BatchSource<T> for Dataset {
 
     /// The first rows: while those are copied, the gather asks for the others.
     fn ask_ahead(&self, context: &Context, indices: &[usize]) {
-        BatchSource::<T>::ask_rows(self, context, &indices[..ROWS_AHEAD.min(indices.len())]);
-    }
-
-    fn ask_rows(&self, context: &Context, indices: &[usize]) {
-        for &sample in indices {
+        for &sample in indices.iter().take(ROWS_AHEAD) {
             self.storage.ask::<T>(context, self.feature_rows.range(sample, self.stored));
         }
     }
