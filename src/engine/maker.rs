@@ -254,6 +254,7 @@ impl Maker<'_> {
             layers: self.graph.layers.clone(),
             fusion: self.fusion,
             element: size_of::<T>(),
+            dense: self.graph.dense.iter().map(|segment| segment.end - segment.start).sum(),
         })
     }
 

@@ -16,6 +16,7 @@ mod arena;
 mod builder;
 #[allow(unsafe_code, reason = "the leader reads the shared arrays between phases")]
 mod check;
+mod cost;
 mod custom;
 mod findings;
 mod flow;
@@ -341,10 +342,10 @@ impl<T: Element> Engine<T> {
         Ok(plan.phases.iter().map(describe).collect())
     }
 
-    /// The plan as text: phases, fusions, tiles.
-    pub(crate) fn explain(&mut self, task: Task, batch: usize) -> Result<String> {
+    /// The plan as text, for an optimiser of so many states: phases, fusions, tiles, what is computed and moved.
+    pub(crate) fn explain(&mut self, task: Task, batch: usize, states: usize) -> Result<String> {
         let members = self.width(task, batch);
-        self.plan(task, batch, members, None).map(|index| self.plans[index].1.to_string())
+        self.plan(task, batch, members, None).map(|index| self.plans[index].1.explain(states))
     }
 
     /// The index of the plan of `task` on `batch` samples for a team of `members`, made if need be; for a new one `samples` are

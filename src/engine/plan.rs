@@ -19,7 +19,6 @@ use crate::kernel::activation::Activation;
 use crate::kernel::gemm::plan as gemm;
 use crate::kernel::gemm::view::Layout;
 use crate::kernel::gemm::zeros;
-use std::fmt;
 use std::sync::Arc;
 
 /// Elements of the flat arrays that an update tile has.
@@ -81,8 +80,9 @@ impl Product {
         }
     }
 
-    pub(crate) fn multiply_adds(&self) -> f64 {
-        self.a_layout.rows as f64 * self.a_layout.cols as f64 * self.b_layout.cols as f64
+    /// True if the result is multiplied by a derivative.
+    pub(crate) fn takes_saved(&self) -> bool {
+        !matches!(self.saved, Place::Null)
     }
 }
 
@@ -401,30 +401,14 @@ pub(crate) struct Plan {
     pub fusion: Fusion,
     /// Bytes of an element.
     pub element: usize,
+    /// Elements of the flat arrays that the update over all of them takes.
+    pub dense: usize,
 }
 
 impl Plan {
     /// Where a buffer begins in the arena.
     pub(crate) fn offset(&self, id: BufferId) -> usize {
         id.slot(&self.slots).offset
-    }
-
-    /// Multiply-adds of a phase's products.
-    pub(crate) fn multiply_adds(&self, phase: &Phase) -> f64 {
-        let of_job = |job: &Job| match &job.work {
-            Work::Product(product) => product.multiply_adds(),
-            Work::Chain(chain) => chain.links.iter().map(|link| link.multiply_adds(self.batch)).sum(),
-            // What is prepared, and sums that pass between samples steps, multiply little.
-            Work::Function(job) if job.pass == Pass::Gradient => self.batch as f64 * job.call.work,
-            Work::BiasGradient(_)
-            | Work::CustomGradient(_)
-            | Work::Function(_)
-            | Work::Rows { .. }
-            | Work::Update
-            | Work::UpdateRows(_)
-            | Work::Constrain(_) => 0.0,
-        };
-        phase.jobs.iter().map(of_job).sum()
     }
 
     /// What a phase does, in words.
@@ -489,19 +473,6 @@ impl Plan {
     }
 }
 
-impl Link {
-    fn multiply_adds(&self, batch: usize) -> f64 {
-        match &self.operation {
-            Operation::Product(p) => {
-                batch as f64 * p.positions as f64 * p.b_layout.rows as f64 * p.b_layout.cols as f64
-            }
-            // The first step counts for all of a pass.
-            Operation::Function { call, step: 0, .. } => batch as f64 * call.work,
-            _ => 0.0,
-        }
-    }
-}
-
 fn of_pass(pass: Pass) -> &'static str {
     match pass {
         Pass::Prepare => " prepared",
@@ -531,12 +502,12 @@ fn describe_product(p: &Product) -> String {
     text
 }
 
-impl fmt::Display for Plan {
-    /// One line per job: what, for which layer, in how many tiles. Phases are numbered.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "batch {}, {} members, {} phases, {} buffers in {} bytes, {:.3} M multiply-adds; {}",
+impl Plan {
+    /// What is done, for which layer, in how many tiles, one line per job; what a phase multiplies and moves, with so many states of
+    /// the optimiser.
+    pub(crate) fn explain(&self, states: usize) -> String {
+        let mut text = format!(
+            "batch {}, {} members, {} phases, {} buffers in {} bytes, {:.3} M multiply-adds; {}\n",
             self.batch,
             self.members,
             self.phases.len(),
@@ -544,24 +515,24 @@ impl fmt::Display for Plan {
             self.arena_len * self.element,
             self.work / 1e6,
             self.fusion,
-        )?;
+        );
         let layer = |layer: Option<usize>| layer.map_or("", |layer| self.layers[layer].as_str());
         for (index, phase) in self.phases.iter().enumerate() {
-            let mut number = format!("{index:3}");
+            let (flops, bytes) = (2.0 * self.multiply_adds(phase), self.bytes(phase, states));
+            text += &format!("{index:3}  {:.3} MFLOP, {:.1} kB read and written\n", flops / 1e6, bytes / 1e3);
             for job in &phase.jobs {
                 if let Work::Chain(chain) = &job.work {
-                    let rows = chain.rows_per_tile;
-                    writeln!(f, "{number}  {:<64} {:4} tiles", format!("{rows} rows at a time:"), job.tiles)?;
+                    let rows = format!("{} rows at a time:", chain.rows_per_tile);
+                    text += &format!("     {rows:<64} {:4} tiles\n", job.tiles);
                     for link in &chain.links {
-                        writeln!(f, "       {:<72} {}", self.describe_link(link), layer(link.layer))?;
+                        text += &format!("       {:<72} {}\n", self.describe_link(link), layer(link.layer));
                     }
                 } else {
                     let what = self.describe_job(job);
-                    writeln!(f, "{number}  {what:<64} {:4} tiles  {}", job.tiles, layer(job.layer))?;
+                    text += &format!("     {what:<64} {:4} tiles  {}\n", job.tiles, layer(job.layer));
                 }
-                number = "   ".to_owned();
             }
         }
-        Ok(())
+        text
     }
 }

@@ -420,7 +420,8 @@ impl<T: Element> Model<T> {
         self.engine.set_fusion(fusion);
     }
 
-    /// The training step on `batch` samples as text: phases, fusions, tiles.
+    /// The training step on `batch` samples as text: phases, fusions, tiles, buffers; of each phase the floating-point operations of its
+    /// products, and the bytes that it reads and writes, each operand of an operation once, wherever it is.
     ///
     /// # Errors
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if `batch` is 0; [`Error::Data`] if
@@ -430,7 +431,9 @@ impl<T: Element> Model<T> {
         if batch == 0 {
             return Err(Error::argument("explain", "batch", "at least 1", 0));
         }
-        self.engine.explain(Task::Train(loss, targets), batch)
+        self.with_updates(|engine, update| {
+            engine.explain(Task::Train(loss, targets), batch, update(0)?.states())
+        })
     }
 }
 

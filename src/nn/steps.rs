@@ -105,7 +105,7 @@ impl<T: Element> Model<T> {
     }
 
     /// Calls `run` with the engine and with what the optimiser of each group does in the next step.
-    fn with_updates<R>(
+    pub(super) fn with_updates<R>(
         &mut self,
         run: impl FnOnce(&mut Engine<T>, &dyn Fn(usize) -> Result<AnyStep>) -> Result<R>,
     ) -> Result<R> {
