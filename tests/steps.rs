@@ -402,16 +402,20 @@ fn first_weight<T: Element>(threads: usize) {
     let path =
         std::env::temp_dir().join(format!("gemmule-panels-{}-{threads}-{}", std::process::id(), T::NAME));
     let same = |a: &mut Model<T>, b: &mut Model<T>, what: &str| {
-        assert_eq!(weights(a), weights(b), "{what}, {threads} threads");
+        assert!(weights(a) == weights(b), "{what}, {threads} threads");
         let (y, expected) = (a.predict(&data).unwrap(), b.predict(&data).unwrap());
-        assert_eq!(bits(y.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        assert!(bits(y.as_slice()) == bits(expected.as_slice()), "{what}, {threads} threads");
         let (y, expected) = (a.forward(&data, &indices).unwrap(), b.forward(&data, &indices).unwrap());
-        assert_eq!(bits(y.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        assert!(bits(y.as_slice()) == bits(expected.as_slice()), "{what}, {threads} threads");
         let (dx, expected) = (a.backward(&y).unwrap(), b.backward(&y).unwrap());
         assert!(dx.as_slice().iter().any(|x| *x != T::zero()));
-        assert_eq!(bits(dx.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        assert!(bits(dx.as_slice()) == bits(expected.as_slice()), "{what}, {threads} threads");
+        // Gradients are added up, and a model that was loaded has none from before.
+        if what == "loaded" || what == "set" {
+            return;
+        }
         let (dw, expected) = (a.gradient("0.weight").unwrap(), b.gradient("1.weight").unwrap());
-        assert_eq!(bits(dw.as_slice()), bits(expected.as_slice()), "{what}, {threads} threads");
+        assert!(bits(dw.as_slice()) == bits(expected.as_slice()), "{what}, {threads} threads");
     };
     same(&mut a, &mut b, "begun");
     for model in [&mut a, &mut b] {

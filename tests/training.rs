@@ -181,8 +181,8 @@ fn the_plan_explains_itself() -> Result<()> {
         "times the derivative of relu",
         "bias gradient",
         "update",
-        // Forward, dX but the first, dW: 32 x (4 x 784 x 64 + 6 x 64 x 64 + 6 x 64 x 10) operations.
-        "3.666 M multiply-adds",
+        // Of each phase.
+        "MFLOP",
         "kB read and written",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
