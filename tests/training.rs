@@ -181,12 +181,25 @@ fn the_plan_explains_itself() -> Result<()> {
         "times the derivative of relu",
         "bias gradient",
         "update",
-        // Of each phase.
-        "MFLOP",
-        "kB read and written",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
+    // The figures of the phases: the last one has every dW, with Adam's update.
+    let figures = |unit: &str| -> Vec<f64> {
+        let before = text.lines().filter_map(|line| line.split_once(unit)).map(|(before, _)| before);
+        before.map(|before| before.split_whitespace().last().unwrap().parse().unwrap()).collect()
+    };
+    let layers = [(784, 64), (64, 64), (64, 10)];
+    let (mut flops, mut moved) = (0, 0);
+    for (index, (inputs, outputs)) in layers.into_iter().enumerate() {
+        let products = if index == 0 { 2 } else { 3 };
+        flops += 2 * products * 32 * inputs * outputs;
+        // Inputs, the outputs' gradient for weights and bias; the gradient written; parameters and two states read and written.
+        moved += 4 * (32 * (inputs + 2 * outputs) + (1 + 6) * (inputs + 1) * outputs);
+    }
+    let (sum, last) = (figures(" MFLOP").iter().sum::<f64>(), *figures(" kB read").last().unwrap());
+    assert!((sum - f64::from(flops) / 1e6).abs() < 3e-3, "{flops} in\n{text}");
+    assert!((last - f64::from(moved) / 1e3).abs() < 0.1, "{moved} in\n{text}");
     assert!(matches!(model.explain(0, TargetKind::Classes(10)), Err(Error::Argument { .. })));
     Ok(())
 }

@@ -22,8 +22,9 @@ impl Plan {
         phase.jobs.iter().map(of_job).sum()
     }
 
-    /// Bytes that a phase reads and writes, each operand of an operation once, wherever it is: an update with so many states, without
-    /// the rows of sparse gradients, which a plan does not know, and constraints. Of functions inputs, outputs and what they keep.
+    /// Bytes that a phase reads and writes, each operand of an operation once, wherever it is: an update with so many states. Not counted
+    /// are the rows of sparse gradients, which a plan does not know, constraints, and what is prepared; of functions, which say nothing of
+    /// their memory, only values of samples: inputs, outputs, what they keep.
     pub(crate) fn bytes(&self, phase: &Phase, states: usize) -> f64 {
         // Parameters and states are read and written.
         let update = (2 + 2 * states) as f64;

@@ -39,7 +39,7 @@ const FEWEST_ROWS: usize = 4;
 /// Tiles of a phase for each member, if there is work enough: who comes late or is slow holds nobody up for long.
 const TILES_PER_MEMBER: usize = 2;
 
-/// Multiply-adds of a chain that a member should have to be given more than a tile: about ten microseconds. Below, the weights are read
+/// Multiply-adds of a chain that a member should have to be given more than a tile: about twenty microseconds. Below, the weights are read
 /// once more for each tile, by products of few rows.
 const WORK_PER_MEMBER: f64 = 1e6;
 

@@ -1,7 +1,7 @@
 //! The first layer's weight, stored in panels of columns.
 //!
 //! ```text
-//!   rows x cols, row by row           panels of PANEL_BYTES: all rows of the first columns, then all rows of the next
+//!   rows x cols, row by row           panels: all rows of the first columns, then all rows of the next
 //!   | a a b b c c |                   | a a |  | b b |  | c c |
 //!   | a a b b c c |                   | a a |  | b b |  | c c |
 //! ```
@@ -9,15 +9,15 @@
 //! A panel belongs to one member of the team: forward it multiplies the batch with it, and in the same step it alone writes its
 //! gradient, states and new values. Cut by rows of the batch, every core would read all of the weight, half of which another
 //! one wrote; before that one can write a line again, it has to be called back from the reader's cache. On Zen 4 this takes 8 ns a
-//! line for two cores of one cluster, 70 ns for two of different ones: for 784 x 64, more than all else in a step with batch 32. And
-//! columns of rows that stand side by side are fetched by the other core's prefetchers, so they have to stand apart.
+//! line for two cores of one cluster, 70 ns for two of different ones (there, for 784 x 64, more than all else in a step with batch 32).
+//! And columns of rows that stand side by side are fetched by the other core's prefetchers, so they have to stand apart.
 //!
 //! Later layers need all of a weight for the gradient of their input: there each core reads what another one wrote anyway.
 
 use super::form::simplified;
 use super::graph::{Graph, Op};
 
-/// Bytes of f32 of a row of a panel: two cache lines, which prefetchers take for a pair.
+/// Columns of a panel: of f32, two cache lines.
 const PANEL: usize = 32;
 
 /// The most elements of a weight that is stored so: small enough for a cache of its own, half of a common L2. Larger ones spend

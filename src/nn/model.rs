@@ -421,18 +421,23 @@ impl<T: Element> Model<T> {
     }
 
     /// The training step on `batch` samples as text: phases, fusions, tiles, buffers; of each phase the floating-point operations of its
-    /// products, and the bytes that it reads and writes, each operand of an operation once, wherever it is.
+    /// products, and the bytes that it reads and writes, each operand of an operation once, wherever it is. (Of convolutions, norms and
+    /// other functions only the samples' values are counted; sparse gradients and constraints are not.)
     ///
     /// # Errors
     /// [`Error::State`] before [`compile`](Self::compile); [`Error::Argument`] if `batch` is 0; [`Error::Data`] if
-    /// the targets do not fit the loss.
+    /// the targets do not fit the loss; what the optimisers refuse.
     pub fn explain(&mut self, batch: usize, targets: TargetKind) -> Result<String> {
         let loss = self.compiled("explain")?;
         if batch == 0 {
             return Err(Error::argument("explain", "batch", "at least 1", 0));
         }
         self.with_updates(|engine, update| {
-            engine.explain(Task::Train(loss, targets), batch, update(0)?.states())
+            let mut states = 0;
+            for group in 0..engine.graph().groups {
+                states = states.max(update(group)?.states());
+            }
+            engine.explain(Task::Train(loss, targets), batch, states)
         })
     }
 }
