@@ -155,6 +155,8 @@ pub(crate) struct Memory<'a, T> {
     gradients: *mut T,
     states: [*mut T; AnyStep::STATES],
     flat_len: usize,
+    /// A buffer whose rows are the caller's, where they are; nobody writes it.
+    lent: Option<(BufferId, &'a [T])>,
     lifetime: std::marker::PhantomData<&'a mut [T]>,
 }
 
@@ -182,8 +184,19 @@ impl<'a, T: Element> Memory<'a, T> {
             gradients: gradients.as_mut_ptr(),
             states: states.each_mut().map(|state| state.as_mut_ptr()),
             flat_len,
+            lent: None,
             lifetime: std::marker::PhantomData,
         }
+    }
+
+    /// The rows of buffer `id`, which nothing writes but the gather, are `lent`, if there are any.
+    pub(crate) fn lend(self, id: Option<BufferId>, lent: Option<&'a [T]>) -> Self {
+        Self { lent: id.zip(lent), ..self }
+    }
+
+    /// The caller's rows that stand for a buffer.
+    pub(crate) fn lent(&self, id: BufferId) -> Option<&'a [T]> {
+        self.lent.and_then(|(lent, rows)| (lent == id).then_some(rows))
     }
 
     /// Where the rows of a buffer begin that a tile works on, in elements from its first: its part, if it has one.
@@ -197,7 +210,10 @@ impl<'a, T: Element> Memory<'a, T> {
     /// Where an operand begins; null for [`Place::Null`].
     pub(crate) fn pointer(&self, place: Place) -> *mut T {
         match place {
-            Place::Buffer(id) => self.arena.wrapping_add(id.slot(self.slots).offset),
+            Place::Buffer(id) => match self.lent(id) {
+                Some(rows) => rows.as_ptr().cast_mut(),
+                None => self.arena.wrapping_add(id.slot(self.slots).offset),
+            },
             Place::Parameters(at) => self.parameters.wrapping_add(at),
             Place::Gradients(at) => self.gradients.wrapping_add(at),
             Place::Null => std::ptr::null_mut(),
@@ -209,6 +225,9 @@ impl<'a, T: Element> Memory<'a, T> {
     /// # Safety
     /// No thread writes them while the slice lives.
     pub(crate) unsafe fn read(&self, id: BufferId, start: usize, len: usize) -> &[T] {
+        if let Some(rows) = self.lent(id) {
+            return &rows[start..start + len];
+        }
         let at = id.slot(self.slots).offset + start;
         assert!(at + len <= self.arena_len, "a plan's buffer lies in its arena");
         // SAFETY: within the arena; the caller vouches that nobody writes it.
@@ -221,6 +240,7 @@ impl<'a, T: Element> Memory<'a, T> {
     /// No thread reads or writes them while the slice lives, but through it.
     #[allow(clippy::mut_from_ref, reason = "the caller vouches that the element ranges are disjoint")]
     pub(crate) unsafe fn write(&self, id: BufferId, start: usize, len: usize) -> &mut [T] {
+        assert!(self.lent(id).is_none(), "nobody writes what is lent");
         let at = id.slot(self.slots).offset + start;
         assert!(at + len <= self.arena_len, "a plan's buffer lies in its arena");
         // SAFETY: within the arena; the caller vouches that nobody else touches it.

@@ -244,6 +244,7 @@ impl Maker<'_> {
             members: self.members,
             workspace,
             workspace_len,
+            gathered: self.input.filter(|_| ends.output != self.input),
             output: ends.output,
             output_width: ends.output_width,
             d_output: ends.d_output,

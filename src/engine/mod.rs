@@ -455,6 +455,15 @@ impl<T: Element> Engine<T> {
             let start = plan.offset(id);
             self.arena[start..start + d.len()].copy_from_slice(d);
         }
+        // The backward half reads what the forward half has left in the arena.
+        let lent = match (call.half, plan.gathered) {
+            (Half::Both, Some(_)) => source.rows(indices),
+            _ => None,
+        };
+        let expected = indices.len() * self.graph.width(self.graph.input);
+        if let Some(rows) = lent.filter(|rows| rows.len() != expected) {
+            return Err(Error::data("batch", "elements of the source's rows", expected, rows.len()));
+        }
         let step = if task.updates() { self.steps + 1 } else { 0 };
         // The team shares out the tiles, so a tile's kernels stay on their thread.
         let context = self.context.with_parallelism(Parallelism::Serial);
@@ -468,7 +477,8 @@ impl<T: Element> Engine<T> {
                 &mut self.parameters,
                 &mut self.gradients,
                 &mut self.states,
-            ),
+            )
+            .lend(plan.gathered, lent),
             source,
             indices,
             classes: &self.classes,

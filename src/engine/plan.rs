@@ -385,6 +385,9 @@ pub(crate) struct Plan {
     /// Packing buffers: so many elements for each member.
     pub workspace: BufferId,
     pub workspace_len: usize,
+    /// What the batch is gathered into, if nobody reads it after the run: rows that stand in memory already can take its place.
+    /// (Every operation writes to a buffer of its own, so nothing else writes this one.)
+    pub gathered: Option<BufferId>,
     /// What the model puts out: logits, where a loss from logits follows.
     pub output: Option<BufferId>,
     pub output_width: usize,

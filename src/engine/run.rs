@@ -230,12 +230,12 @@ impl<T: Element> Run<'_, T> {
         unsafe {
             match *operation {
                 Operation::Gather { input } => {
-                    let x = memory.write(input, start(input), len);
-                    self.source.gather_features(
-                        context,
-                        &self.indices[rows.first..rows.first + rows.count],
-                        x,
-                    );
+                    if memory.lent(input).is_none() {
+                        let x = memory.write(input, start(input), len);
+                        let indices = &self.indices[rows.first..rows.first + rows.count];
+                        self.source.gather_features(context, indices, x);
+                    }
+                    let x = memory.read(input, start(input), len);
                     if let Some(index) = reduce::first_non_finite(context, x) {
                         findings.input.fetch_min(rows.first * row + index, Ordering::Relaxed);
                     }

@@ -38,6 +38,13 @@ pub trait BatchSource<T: Element>: Sync {
     /// May panic if an index is out of range or `out` has another length.
     fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]);
 
+    /// The features of the samples `indices`, if they stand in memory as [`gather_features`](Self::gather_features) would write
+    /// them: the engine reads them there and copies nothing. `None` unless it is written.
+    fn rows(&self, indices: &[usize]) -> Option<&[T]> {
+        let _ = indices;
+        None
+    }
+
     /// The samples `indices` will be gathered next: a hint, for a source that can ask for its memory ahead. Does nothing unless
     /// it is written.
     fn ask_ahead(&self, context: &Context, indices: &[usize]) {
@@ -90,6 +97,10 @@ macro_rules! forward {
 
             fn gather_features(&self, context: &Context, indices: &[usize], out: &mut [T]) {
                 (**self).gather_features(context, indices, out);
+            }
+
+            fn rows(&self, indices: &[usize]) -> Option<&[T]> {
+                (**self).rows(indices)
             }
 
             fn ask_ahead(&self, context: &Context, indices: &[usize]) {

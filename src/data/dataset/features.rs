@@ -51,6 +51,16 @@ impl Features {
         }
     }
 
+    /// All values, if they are stored as samples are used: of this type, and through no stages.
+    pub(super) fn values<T: Element>(&self, stages: Option<&Stages>) -> Option<&[T]> {
+        let values: &dyn Any = match (self, stages) {
+            (Self::Values(Values::Single(values)), None) => &**values,
+            (Self::Values(Values::Double(values)), None) => &**values,
+            _ => return None,
+        };
+        values.downcast_ref::<Tensor<T>>().map(Tensor::as_slice)
+    }
+
     /// Asks for a row's memory.
     pub(super) fn ask<T: Element>(&self, context: &Context, row: Range<usize>) {
         match self {

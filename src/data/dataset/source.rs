@@ -35,6 +35,22 @@ impl<T: Element> BatchSource<T> for Dataset {
         self.storage.gather(context, indices.len(), row, self.stages.as_deref(), self.features, out);
     }
 
+    /// Samples that follow each other, stored as they are used.
+    fn rows(&self, indices: &[usize]) -> Option<&[T]> {
+        let row = |sample: usize| (sample < self.len).then(|| self.feature_rows.range(sample, self.stored));
+        let (&first, others) = indices.split_first()?;
+        let whole = row(first)?;
+        let mut end = whole.end;
+        for &sample in others {
+            let next = row(sample)?;
+            if next.start != end {
+                return None;
+            }
+            end = next.end;
+        }
+        self.storage.values(self.stages.as_deref())?.get(whole.start..end)
+    }
+
     /// The first rows: while those are copied, the gather asks for the others.
     fn ask_ahead(&self, context: &Context, indices: &[usize]) {
         for &sample in indices.iter().take(ROWS_AHEAD) {

@@ -69,7 +69,8 @@ impl Blocking {
         // place of 192 (three quarters of L2), products of 1000 to 4096 cubed have 1.03 to 1.06 times the speed, whichever
         // operand is transposed.
         let depth = block_chunks * K_CHUNK * 4;
-        let block_rows = (caches.l2 * 3 / 4 / depth).clamp(96, 768).max((caches.l3 / 4 / depth).min(1056)) / 12 * 12;
+        let block_rows =
+            (caches.l2 * 3 / 4 / depth).clamp(96, 768).max((caches.l3 / 4 / depth).min(1056)) / 12 * 12;
         Self {
             tile_vectors: register_tile(isa).1,
             tile_rows: std::array::from_fn(|i| tile_rows(isa, i + 1)),
