@@ -25,6 +25,12 @@ pub use cores::available_threads;
 pub(crate) use team::{Team, Tile};
 
 use crate::context::Parallelism;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// From the beginning of a call to that of the next: a worker of the pool is still awake 20 microseconds after its last job, and the
+/// calls that ask take up to 35.
+const ROW: Duration = Duration::from_micros(50);
 
 /// No call uses more threads, whatever it asks for: `Max(usize::MAX)` is not worth a slot each.
 const MAX_WIDTH: usize = 1024;
@@ -45,6 +51,22 @@ pub(crate) fn limit(parallelism: Parallelism) -> usize {
             threads => threads.min(pool_threads()).clamp(1, MAX_WIDTH),
         },
     }
+}
+
+/// True if this thread asked the same a moment ago: so threads that slept are woken for the second of many small calls, and are
+/// awake for the others, and nobody pays for waking them who makes one call now and then.
+pub(crate) fn in_a_row() -> bool {
+    thread_local! {
+        static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    // No clock there, and no threads.
+    if cfg!(target_family = "wasm") {
+        return false;
+    }
+    let now = Instant::now();
+    // No thread-local storage: this thread is ending.
+    let last = LAST.try_with(|last| last.replace(Some(now))).ok().flatten();
+    last.is_some_and(|last| now.duration_since(last) < ROW)
 }
 
 /// For the bench of what a region costs: a region of up to `width` members, and in it as many phases as `body` asks

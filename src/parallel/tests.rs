@@ -442,3 +442,19 @@ fn cores_are_counted_once() {
     assert_eq!(cores::count_cores("0,9", siblings), None);
     assert!(available_threads() >= 1);
 }
+
+/// Only a call that follows close on another of the same thread is one in a row.
+#[test]
+#[cfg(not(target_family = "wasm"))]
+fn what_is_in_a_row() {
+    std::thread::spawn(|| {
+        assert!(!in_a_row());
+        // The thread may lose its core between two calls, but not each time.
+        assert!((0..1000).any(|_| in_a_row()));
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(!in_a_row());
+        std::thread::spawn(|| assert!(!in_a_row())).join().unwrap();
+    })
+    .join()
+    .unwrap();
+}

@@ -41,7 +41,7 @@ pub(crate) mod zeros;
 
 use super::activation::Activation;
 use super::element::Element;
-use crate::context::Context;
+use crate::context::{Context, Parallelism};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::parallel;
@@ -55,8 +55,11 @@ use view::{Layout, MatMut, MatRef};
 /// The longest sum whose terms are all the same element of A times the same element of B.
 const MAX_REPEATS: usize = u32::MAX as usize;
 
-/// Multiply-adds that a thread should have at least.
-const WORK_PER_THREAD: f64 = 1e6;
+/// Multiply-adds that a thread should have at least: 2 to 5 microseconds, where a meeting of hot threads takes 0.3.
+const WORK_PER_THREAD: f64 = 2.5e5;
+
+/// From so many on, threads are worth waking: some 15 microseconds if they sleep.
+const WORK_THAT_WAKES: f64 = 2e6;
 
 /// What is done to each element of the result before it is stored, in this order.
 ///
@@ -204,10 +207,11 @@ fn check<T: Element>(
         expect("saved matrix of the derivative", (m, n), (saved.rows(), saved.cols()))?;
     }
     let work = m as f64 * n as f64 * k as f64;
-    // Entering the pool costs some 10 microseconds: a thread is worth it from about 20 microseconds of work.
-    Ok(if work < 2.0 * WORK_PER_THREAD {
+    let worth = (work / WORK_PER_THREAD) as usize;
+    let serial = worth < 2 || context.parallelism() == Parallelism::Serial;
+    Ok(if serial || work < WORK_THAT_WAKES && !parallel::in_a_row() {
         1
     } else {
-        parallel::limit(context.parallelism()).min((work / WORK_PER_THREAD) as usize)
+        parallel::limit(context.parallelism()).min(worth)
     })
 }
