@@ -382,7 +382,9 @@ fn a_profile_names_the_phases_of_the_plan() {
     assert_eq!(phases[2].name, "update");
     let work: Vec<f64> = phases.iter().map(|phase| phase.multiply_adds).collect();
     assert_eq!(work, [64.0 * 18.0, 64.0 * 18.0, 0.0]);
-    assert!(phases.iter().all(|phase| phase.seconds > 0.0));
+    assert!(phases.iter().all(|phase| phase.seconds > 0.0 && phase.bytes > 0.0));
+    // Gradients are read, parameters read and written: 18 weights and 3 biases of 4 bytes.
+    assert_eq!(phases[2].bytes, 3.0 * 21.0 * 4.0);
     assert_eq!(model.steps(), 3);
 }
 

@@ -143,6 +143,31 @@ pub fn peak(isa: Isa, double: bool, threads: usize) -> Option<f64> {
     times.into_iter().sum()
 }
 
+/// Bytes per second that `threads` threads read at once, from an array of half a MiB each, in L2 mostly. The wall clock counts.
+pub fn read_rate(threads: usize) -> f64 {
+    const WORDS: usize = (512 << 10) / 8;
+    const PASSES: usize = 200;
+    let barrier = Barrier::new(threads);
+    let run = || {
+        let words = vec![1_u64; WORDS];
+        let pass = |mut bits: [u64; 16]| {
+            for chunk in std::hint::black_box(&words).chunks_exact(16) {
+                bits.iter_mut().zip(chunk).for_each(|(bits, word)| *bits |= word);
+            }
+            bits
+        };
+        let warm = pass([0; 16]);
+        barrier.wait();
+        let start = Instant::now();
+        std::hint::black_box((0..PASSES).fold(warm, |bits, _| pass(bits)));
+        (WORDS * PASSES * 8) as f64 / start.elapsed().as_secs_f64()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    })
+}
+
 /// The middle one.
 pub fn median(mut values: Vec<f64>) -> f64 {
     assert!(!values.is_empty());

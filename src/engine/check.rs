@@ -1,8 +1,10 @@
 //! What the leader of a run looks at between phases: whether inputs, outputs, losses and gradients are finite, and the norm of the
 //! gradients.
 
+use super::Engine;
 use super::arena::BufferId;
 use super::findings::{Findings, NONE};
+use super::graph::Parameter;
 use super::run::{Run, pieces};
 use super::touched::Touched;
 use crate::error::{Error, Result};
@@ -174,5 +176,29 @@ impl<T: Element> Run<'_, T> {
             sum += squares.sum();
         }
         sum
+    }
+}
+
+impl<T: Element> Engine<T> {
+    /// Marks the model and names the first gradient, else parameter, else state of the optimiser that is not finite.
+    pub(super) fn poison(&mut self, step: u64) -> Error {
+        let arrays = [("gradient", &self.gradients), ("parameter", &self.parameters)];
+        let arrays = arrays.into_iter().chain(self.states.iter().map(|state| ("optimiser state", state)));
+        // The update watches what these arrays hold alone.
+        let mut found = ("parameter", "no layer".to_owned(), 0, f64::NAN);
+        'search: for (what, array) in arrays {
+            let is_stale = |parameter: &&Parameter| !(what == "gradient" && parameter.frozen);
+            for parameter in self.graph.parameters.iter().filter(is_stale) {
+                let values = array.get(parameter.range()).unwrap_or(&[]);
+                if let Some(index) = reduce::first_non_finite(&self.context, values) {
+                    let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
+                    found = (what, place, index, values[index].to_f64());
+                    break 'search;
+                }
+            }
+        }
+        let (what, place, index, value) = found;
+        self.poisoned = Some((step, place.clone()));
+        Error::NonFinite { what, place, step, index, value }
     }
 }

@@ -334,11 +334,17 @@ impl<T: Element> Engine<T> {
         self.forwarded = None;
     }
 
-    /// What the phases of a plan do, and their multiply-adds.
-    pub(crate) fn phases(&mut self, task: Task, batch: usize, members: usize) -> Result<Vec<(String, f64)>> {
+    /// What the phases of a plan do, their multiply-adds, and the bytes that they move, with so many states.
+    pub(crate) fn phases(
+        &mut self,
+        task: Task,
+        batch: usize,
+        members: usize,
+        states: usize,
+    ) -> Result<Vec<(String, f64, f64)>> {
         let index = self.plan(task, batch, members, None)?;
         let plan = &self.plans[index].1;
-        let describe = |phase| (plan.describe(phase), plan.multiply_adds(phase));
+        let describe = |phase| (plan.describe(phase), plan.multiply_adds(phase), plan.bytes(phase, states));
         Ok(plan.phases.iter().map(describe).collect())
     }
 
@@ -555,28 +561,6 @@ impl<T: Element> Engine<T> {
         // They say which gradients are computed, and which update follows.
         self.plans.clear();
         self.forwarded = None;
-    }
-
-    /// Marks the model and names the first gradient, else parameter, else state of the optimiser that is not finite.
-    fn poison(&mut self, step: u64) -> Error {
-        let arrays = [("gradient", &self.gradients), ("parameter", &self.parameters)];
-        let arrays = arrays.into_iter().chain(self.states.iter().map(|state| ("optimiser state", state)));
-        // The update watches what these arrays hold alone.
-        let mut found = ("parameter", "no layer".to_owned(), 0, f64::NAN);
-        'search: for (what, array) in arrays {
-            let is_stale = |parameter: &&Parameter| !(what == "gradient" && parameter.frozen);
-            for parameter in self.graph.parameters.iter().filter(is_stale) {
-                let values = array.get(parameter.range()).unwrap_or(&[]);
-                if let Some(index) = reduce::first_non_finite(&self.context, values) {
-                    let place = format!("{} in layer {}", parameter.name, self.graph.layers[parameter.layer]);
-                    found = (what, place, index, values[index].to_f64());
-                    break 'search;
-                }
-            }
-        }
-        let (what, place, index, value) = found;
-        self.poisoned = Some((step, place.clone()));
-        Error::NonFinite { what, place, step, index, value }
     }
 
     /// The outputs of the last [`run`](Self::run), row by row.

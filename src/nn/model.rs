@@ -9,6 +9,7 @@ use crate::engine::{
 };
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::kernel::update::AnyStep;
 use crate::kernel::{Element, reduce};
 use crate::optim::{Clip, Groups, Optimizer};
 use crate::rng::{Rng, purpose};
@@ -433,12 +434,18 @@ impl<T: Element> Model<T> {
             return Err(Error::argument("explain", "batch", "at least 1", 0));
         }
         self.with_updates(|engine, update| {
-            let mut states = 0;
-            for group in 0..engine.graph().groups {
-                states = states.max(update(group)?.states());
-            }
+            let states = Self::most_states(engine, update)?;
             engine.explain(Task::Train(loss, targets), batch, states)
         })
+    }
+
+    /// States of a parameter, of the group whose optimiser has most.
+    pub(super) fn most_states(
+        engine: &Engine<T>,
+        update: &dyn Fn(usize) -> Result<AnyStep>,
+    ) -> Result<usize> {
+        let groups = 0..engine.graph().groups;
+        groups.map(|group| Ok(update(group)?.states())).try_fold(0, |most, states| Ok(most.max(states?)))
     }
 }
 

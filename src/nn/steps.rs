@@ -24,6 +24,8 @@ pub struct PhaseTime {
     pub seconds: f64,
     /// Multiply-adds of its products.
     pub multiply_adds: f64,
+    /// Bytes that it reads and writes, counted as in [`Model::explain`].
+    pub bytes: f64,
 }
 
 /// Mean loss over some samples, and how many of them are right (0 if that was not asked for).
@@ -321,15 +323,16 @@ impl<T: Element> Model<T> {
         self.check_samples("profile", source, indices)?;
         let width = self.engine.width(task, indices.len());
         parallel::with_team(width, |team| {
-            let phases = self.engine.phases(task, indices.len(), team.width())?;
+            let phases = self.with_updates(|engine, update| {
+                let states = Self::most_states(engine, update)?;
+                engine.phases(task, indices.len(), team.width(), states)
+            })?;
             let mut seconds = vec![0.0; phases.len()];
             for _ in 0..steps {
                 self.timed_step(team, source, indices, false, Some(&mut seconds))?;
             }
-            let times = phases.into_iter().zip(seconds).map(|((name, multiply_adds), seconds)| PhaseTime {
-                name,
-                seconds: seconds / steps.max(1) as f64,
-                multiply_adds,
+            let times = phases.into_iter().zip(seconds).map(|((name, multiply_adds, bytes), seconds)| {
+                PhaseTime { name, seconds: seconds / steps.max(1) as f64, multiply_adds, bytes }
             });
             Ok(times.collect())
         })
