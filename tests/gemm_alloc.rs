@@ -80,7 +80,7 @@ const SHAPES: [(usize, usize, usize); 9] = [
     (8, 33, 40),
     (64, 10, 50),
     (300, 1, 30),
-    (150, 64, 70),
+    (150, 64, 50),
     (170, 150, 530),
     (1, 2000, 300),
     (1000, 15, 300),
@@ -92,7 +92,7 @@ fn serial<T: Element>() {
             let work = shape.0 * shape.1 * shape.2;
             for parallelism in [Parallelism::Serial, Parallelism::Auto, Parallelism::Max(8)] {
                 // Below, there is too little for a second thread, and rayon is not touched.
-                if parallelism != Parallelism::Serial && work >= 2_000_000 {
+                if parallelism != Parallelism::Serial && work >= 500_000 {
                     continue;
                 }
                 let context = context.with_parallelism(parallelism);
