@@ -66,7 +66,7 @@ impl Blocking {
         let block_chunks = (caches.l2 / 4 / (GROUP_VECTORS * 64 * K_CHUNK)).clamp(1, 8);
         // A group of panels is packed once for each block of A, mc x kc x 4 bytes, so the block is as tall as a quarter of L3
         // has room for; its rows stream by at about a byte a cycle. Beyond 1056 nothing was won: on Zen 4, with 1056 rows in
-        // place of 192 (three quarters of L2), products of 1000 to 4096 cubed have 1.03 to 1.06 times the speed, whichever
+        // place of 192 (three quarters of L2), products of 1000 to 4096 cubed have 1.01 to 1.08 times the speed, whichever
         // operand is transposed.
         let depth = block_chunks * K_CHUNK * 4;
         let block_rows =
