@@ -4,8 +4,9 @@
     disassembly.py [-v] ISA=FILE...     FILE is of `objdump -d -C --no-show-raw-insn -w`; "avx512,avx2=FILE" reads both
 
 A step of MR rows by NV vectors makes MR * NV * registers multiply-adds, loads NV * registers of B and MR elements of A,
-and stores NV * registers if it packs, where `registers` is how many make a canonical vector. All that together any
-number of times, if the compiler unrolled. A vector register that comes from the stack or goes there, a call, or a load
+and stores NV * registers if it packs, where `registers` is how many make a canonical vector. A tile of whose last vector
+half is in use has half as many registers there, or one of half the width. All that together any number of times, if the
+compiler unrolled. A vector register that comes from the stack or goes there, a call, or a load
 more is what makes a tile slow without making it wrong, so that no test sees it. -v prints the table of all tiles, not
 only those that fail.
 """
@@ -19,8 +20,8 @@ ISAS = {
     "avx2": (2, "%ymm", {1: 6}),
     "neon": (4, "v", {1: 6}),
 }
-WHOLE, CUT, PACK = "whole", "cut", "pack"
-KINDS = [WHOLE, CUT, PACK]
+WHOLE, CUT, HALF, PACK = "whole", "cut", "half", "pack"
+KINDS = [WHOLE, CUT, HALF, PACK]
 FLOATS = ["f32", "f64"]
 # The loop that asks for cache lines and the one that does not.
 LOOPS = 2
@@ -68,6 +69,11 @@ class X86:
     def multiply_add(code, isa, real):
         return re.match(rf"vfmadd\d+p{'s' if real == 'f32' else 'd'} .*{ISAS[isa][1]}\d+$", code) is not None
 
+    @staticmethod
+    def half(code, isa, real):
+        """A multiply-add of half a canonical vector that is one register."""
+        return isa == "avx512" and X86.multiply_add(code, "avx2", real)
+
     @classmethod
     def memory(cls, code, frame):
         """Loads, stores and stack accesses of vector registers."""
@@ -94,6 +100,10 @@ class Arm:
     @staticmethod
     def multiply_add(code, _isa, real):
         return re.match(rf"fmla\s+v\d+\.{'4s' if real == 'f32' else '2d'}, ", code) is not None
+
+    @staticmethod
+    def half(_code, _isa, _real):
+        return False
 
     @staticmethod
     def memory(code, frame):
@@ -191,35 +201,46 @@ def loops(code, machine):
     return [[clean[i] for i in sorted(group)] for group in innermost(set(edges), edges)]
 
 
+def registers(key):
+    """Registers of a row of a tile, whole ones or of half the width."""
+    isa, _, _, vectors, kind = key
+    of_vector = ISAS[isa][0]
+    return (vectors - 1) * of_vector + (max(of_vector // 2, 1) if kind == HALF else of_vector)
+
+
 def measure(key, code):
-    """The loops along k: how often unrolled, then multiply-adds, loads, stores, stack accesses and calls of each."""
-    isa, real, rows, vectors, _ = key
+    """The loops along k: how often unrolled, then multiply-adds, loads, stores, stack accesses, calls and multiply-adds of
+    half a register of each."""
+    isa, real, rows, _, _ = key
     machine = Arm if isa == "neon" else X86
     frame = machine.frame("\n".join(text for _, text in code))
     result = []
     for body in loops(code, machine):
-        adds = sum(machine.multiply_add(text, isa, real) for text in body)
+        halves = sum(machine.half(text, isa, real) for text in body)
+        adds = halves + sum(machine.multiply_add(text, isa, real) for text in body)
         if any(re.match(r"vfn?m(add|sub)|fml[as]\b|fn?m(add|sub)\b", text) for text in body):
             memory = [machine.memory(text, frame) for text in body]
             sums = [sum(part) for part in zip(*memory)]
             calls = sum(machine.call.search(text) is not None for text in body)
-            steps = max(1, adds // (rows * vectors * ISAS[isa][0]))
-            result.append((steps, adds, *sums, calls))
+            steps = max(1, adds // (rows * registers(key)))
+            result.append((steps, adds, *sums, calls, halves))
     return result
 
 
 def faults(key, measured):
     """What is wrong with a tile: a word, and how much a step has of it."""
-    isa, _, rows, vectors, kind = key
-    wide = vectors * ISAS[isa][0]
+    isa, _, rows, _, kind = key
+    wide = registers(key)
     # A loop over some of the rows, with the sums in memory, is none along k.
     whole = [one for one in measured if 2 * one[1] > rows * wide]
     wrong = {"rows": 0} if len(whole) < len(measured) else {}
     if len(whole) < LOOPS:
         wrong["loops"] = len(whole)
-    for steps, adds, loads, stores, spills, calls in whole:
+    for steps, adds, loads, stores, spills, calls, halves in whole:
+        half = steps * rows if kind == HALF and ISAS[isa][0] == 1 else 0
         for word, count, fine in [
             ("FMAs", adds, adds == steps * rows * wide),
+            ("halves", halves, halves == half),
             ("loads", loads, loads <= steps * (wide + rows)),
             ("stores", stores, stores == (steps * wide if kind == PACK else 0)),
             ("spills", spills, spills == 0),
@@ -236,7 +257,7 @@ def expected(isas):
         for real in FLOATS:
             for vectors, most in ISAS[isa][2].items():
                 for rows in range(1, most + 1):
-                    yield from ((isa, real, rows, vectors, kind) for kind in (WHOLE, CUT))
+                    yield from ((isa, real, rows, vectors, kind) for kind in (WHOLE, CUT, HALF))
                 yield (isa, real, most, vectors, PACK)
 
 

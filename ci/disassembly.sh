@@ -50,5 +50,6 @@ broken() {
 }
 broken x86 avx512 "f32, 6, 4, 0" vfmadd231ps "vmovups %zmm1,0x40(%rsp)" spills
 broken x86 avx2 "f64, 6, 1, 0" vfmadd231pd "nop" FMAs
-broken x86 avx2 "f32, 6, 1, 2" vfmadd231ps "vfmadd231ps (%rax),%ymm1,%ymm2" loads
+broken x86 avx2 "f32, 6, 1, 3" vfmadd231ps "vfmadd231ps (%rax),%ymm1,%ymm2" loads
+broken x86 avx512 "f32, 8, 3, 2" "vfmadd231ps" "vfmadd231ps %ymm1,%ymm2,%ymm3" halves
 broken arm64 neon "f32, 6, 1, 0" fmla "str q1, [sp, #16]" spills

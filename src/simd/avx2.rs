@@ -286,6 +286,19 @@ macro_rules! float {
                     $maskstore(target.wrapping_add($lanes / 2), high, self.1);
                 }
             }
+            // A masked store takes as long as a dozen others.
+            #[inline(always)]
+            unsafe fn store_low_ptr(self, target: *mut $elem, count: usize) {
+                debug_assert!(count <= Self::LANES / 2);
+                // SAFETY: the mask keeps the access to the caller's `count` elements, or they are a whole register.
+                unsafe {
+                    if count == Self::LANES / 2 {
+                        (*target.cast::<Unaligned<_>>()).0 = self.0;
+                    } else {
+                        $maskstore(target, $mask::first(Avx2(()), count).0, self.0);
+                    }
+                }
+            }
             #[inline(always)]
             unsafe fn transpose_ptr(
                 _: Avx2,
@@ -300,6 +313,10 @@ macro_rules! float {
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
                 both!($fmadd, self, factor, addend)
+            }
+            #[inline(always)]
+            fn mul_add_low(self, factor: Self, addend: Self) -> Self {
+                Self(intrinsic!($fmadd(self.0, factor.0, addend.0)), addend.1)
             }
             #[inline(always)]
             fn sqrt(self) -> Self {

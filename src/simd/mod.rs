@@ -112,6 +112,15 @@ pub trait Vector<T: Copy, S>:
     /// # Safety
     /// `count <= LANES`, and `target` is valid for writes of `count` elements.
     unsafe fn store_first_ptr(self, target: *mut T, count: usize);
+    /// [`store_first_ptr`](Self::store_first_ptr) of no more than the lower half.
+    ///
+    /// # Safety
+    /// `count <= LANES / 2`, and `target` is valid for writes of `count` elements.
+    #[inline(always)]
+    unsafe fn store_low_ptr(self, target: *mut T, count: usize) {
+        // SAFETY: passed on.
+        unsafe { self.store_first_ptr(target, count) }
+    }
 
     /// Transposes a block of `LANES` x `LANES` elements: row i of `source`, `source_stride` apart, becomes column i of
     /// `target`, whose rows are `target_stride` apart.
@@ -128,6 +137,8 @@ pub trait Vector<T: Copy, S>:
 
     /// `self * factor + addend`, rounded once (twice on the portable tier).
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// [`mul_add`](Self::mul_add) in the lower half of the lanes; the upper half may be anything.
+    fn mul_add_low(self, factor: Self, addend: Self) -> Self;
     /// The square root.
     fn sqrt(self) -> Self;
     /// The absolute value: clears the sign bit, of NaN too.

@@ -392,6 +392,11 @@ macro_rules! float {
                 each!(Self, $fma, addend, self, factor)
             }
             #[inline(always)]
+            fn mul_add_low(self, factor: Self, addend: Self) -> Self {
+                let [a, b, c, d] = addend.0;
+                Self(intrinsic!([$fma(a, self.0[0], factor.0[0]), $fma(b, self.0[1], factor.0[1]), c, d]))
+            }
+            #[inline(always)]
             fn sqrt(self) -> Self {
                 each!(Self, $sqrt, self)
             }

@@ -147,6 +147,7 @@ enum Operation {
     Div,
     Neg,
     MulAdd,
+    MulAddLow,
     Sqrt,
     Abs,
     MaxOrOther,
@@ -169,13 +170,14 @@ enum Operation {
 }
 use Operation::*;
 
-const OPERATIONS: [Operation; 25] = [
+const OPERATIONS: [Operation; 26] = [
     Add,
     Sub,
     Mul,
     Div,
     Neg,
     MulAdd,
+    MulAddLow,
     Sqrt,
     Abs,
     MaxOrOther,
@@ -200,7 +202,7 @@ const OPERATIONS: [Operation; 25] = [
 impl Operation {
     /// These round, and so may change a NaN's payload; the others are exact to the bit for NaN too.
     fn rounds(self) -> bool {
-        matches!(self, Add | Sub | Mul | Div | MulAdd | Sqrt)
+        matches!(self, Add | Sub | Mul | Div | MulAdd | MulAddLow | Sqrt)
     }
 
     /// The definition, in scalar Rust.
@@ -214,8 +216,8 @@ impl Operation {
             Mul => a * b,
             Div => a / b,
             Neg => T::with_bits(a.bits() ^ sign),
-            MulAdd if fused => a.mul_add(b, c),
-            MulAdd => a * b + c,
+            MulAdd | MulAddLow if fused => a.mul_add(b, c),
+            MulAdd | MulAddLow => a * b + c,
             Sqrt => a.sqrt(),
             Abs => T::with_bits(a.bits() & !sign),
             MaxOrOther => choose(a > b),
@@ -262,6 +264,14 @@ impl<T: Number> Kernel for Apply<'_, T> {
                 Div => a / b,
                 Neg => -a,
                 MulAdd => a.mul_add(b, c),
+                MulAddLow => {
+                    // The lower half of what it makes, the upper one of another operation.
+                    a.mul_add(b, c).store(target);
+                    let low = &mut target[..lanes / 2];
+                    low.fill(T::zero());
+                    a.mul_add_low(b, c).store_first(low);
+                    continue;
+                }
                 Sqrt => a.sqrt(),
                 Abs => a.abs(),
                 MaxOrOther => a.max_or_other(b),

@@ -14,9 +14,16 @@ pub(crate) const MAX_ROWS: usize = 12;
 /// The most canonical vectors in a row of a register tile on any instruction set.
 pub(crate) const MAX_VECTORS: usize = 4;
 
-/// Canonical vectors of B, of any instruction set, whose columns are multiplied by all rows of a block before the next:
-/// with two chunks of K, 64 x 1024 x 4 bytes = 256 KiB, a quarter of an L2 of 1 MiB.
-pub(crate) const GROUP_VECTORS: usize = 4;
+/// Canonical vectors of B whose columns are multiplied by all rows of a block before the next: with two chunks of K,
+/// 64 x 1024 x 4 bytes = 256 KiB, a quarter of an L2 of 1 MiB. Where a panel is one vector, twice as many and one chunk:
+/// A, which streams by once for each group, then does so at half the rate. (Narrow tiles have no sums to spare while
+/// they wait for it. Measured on Zen 4 with AVX2, with its rows asked for ahead: 1.015 to 1.025 times the speed from 512 cubed on.)
+const fn group_vectors(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx2 | Isa::Neon => 8,
+        Isa::Avx512 | Isa::Portable => 4,
+    }
+}
 
 /// From how many rows of A and k, and from which row stride of B in bytes on, a B with contiguous columns is packed:
 /// short rows lie close together, and few rows of A do not repay the copy. Measured on Zen 4.
@@ -26,6 +33,10 @@ pub(crate) const PACKS_FROM: (usize, usize, usize) = (144, 64, 1280);
 /// crowd into a few sets of L1. Measured on Zen 4 with AVX2: 1.08 to 1.14 times the speed from 132 x 512 x 784 on, nothing
 /// won at 64 columns (256 bytes).
 pub(crate) const NARROW_PACKS_FROM: (usize, usize, usize) = (48, 64, 320);
+
+/// The most rows of a tile of an A whose rows share a set of L1, being multiples of 4 KiB apart: its eight ways have to hold
+/// a line of each, and B.
+pub(crate) const CROWDED_ROWS: usize = 6;
 
 /// Rows of B ahead of which a tile that packs asks for lines. (Asking for a whole group ahead pushed itself out of L2 where
 /// the rows are 4 KiB apart.)
@@ -48,6 +59,8 @@ pub struct Blocking {
     pub tile_vectors: usize,
     /// Rows of a register tile of 1, 2, 3 and 4 vectors.
     pub tile_rows: [usize; MAX_VECTORS],
+    /// Canonical vectors of a group of panels.
+    pub group_vectors: usize,
     /// Rows of a block of A (mc), at most.
     pub block_rows: usize,
     /// Chunks of K of a block (kc, in chunks of 512), at most.
@@ -61,9 +74,10 @@ pub struct Blocking {
 impl Blocking {
     /// The row of the table for `isa`, for caches of these sizes.
     pub fn of(isa: Isa, caches: Caches) -> Self {
-        // A group of panels of B, 64 x kc x 4 bytes, takes a quarter of L2; so C, which is read and written once per
-        // block of K, is touched the less the larger L2 is. One chunk at least: 128 KiB.
-        let block_chunks = (caches.l2 / 4 / (GROUP_VECTORS * 64 * K_CHUNK)).clamp(1, 8);
+        // A group of panels of B, 64 (128) x kc x 4 bytes, takes a quarter of L2; so C, which is read and written once per
+        // block of K, is touched the less the larger L2 is. One chunk at least: 128 KiB (256).
+        let group_vectors = group_vectors(isa);
+        let block_chunks = (caches.l2 / 4 / (group_vectors * 64 * K_CHUNK)).clamp(1, 8);
         // A group of panels is packed once for each block of A, mc x kc x 4 bytes, so the block is as tall as a quarter of L3
         // has room for; its rows stream by at about a byte a cycle. Beyond 1056 nothing was won: on Zen 4, with 1056 rows in
         // place of 192 (three quarters of L2), products of 1000 to 4096 cubed have 1.01 to 1.08 times the speed, whichever
@@ -74,6 +88,7 @@ impl Blocking {
         Self {
             tile_vectors: register_tile(isa).1,
             tile_rows: std::array::from_fn(|i| tile_rows(isa, i + 1)),
+            group_vectors,
             block_rows,
             block_chunks,
             task_vectors: usize::MAX,

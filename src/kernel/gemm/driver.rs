@@ -17,9 +17,10 @@
 //! task, and tasks share nothing that is written.
 
 use super::Epilogue;
+use super::ahead::Ahead;
 use super::blocking::{Blocking, K_CHUNK, PACK_AHEAD, Parts, ROW_GROUPS, tile_rows};
 use super::epilogue::{Area, apply, finish, give};
-use super::microkernel::{Ahead, Tiles, run_tiles};
+use super::microkernel::{Tiles, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
 use super::plan::{Plan, Shape, Source, at};
 use super::small::{Direct, Strip, is_direct, run_strip, strip_cols};
@@ -328,30 +329,6 @@ impl<T: Element> Block<'_, T> {
         unsafe { pack_panel(s, panel) };
     }
 
-    /// The lines that the next group will need, shared among this group's `tiles`.
-    #[inline(always)]
-    fn ahead(&self, first: usize, chunk: usize, tile: usize, tiles: usize) -> Ahead<T> {
-        let (plan, o) = (self.plan, self.operands);
-        let (next, depth) = (first + plan.group(), plan.depth(chunk));
-        let copied = plan.source == Source::Copied;
-        if !plan.prefetches || copied || next >= self.end || depth == 0 {
-            return Ahead { base: o.b, step: 0, row_step: 0, tiles_per_row: 1, tile: 0, lines: 0 };
-        }
-        let vectors = plan.group() * plan.blocking.tile_vectors;
-        let lanes = plan.lanes as isize;
-        let col = next * plan.blocking.tile_vectors * plan.lanes;
-        let base = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, o.b_col_stride);
-        let (base, rows, row_step, count, step) = match plan.source {
-            Source::Rows | Source::Copied | Source::Streamed => (base, vectors, lanes, depth, o.b_row_stride),
-            Source::Turned => (base, depth.div_ceil(plan.lanes), lanes, vectors * plan.lanes, o.b_col_stride),
-            Source::Packed => {
-                (o.b.wrapping_add(plan.packed_offset(next, chunk)), 1, 0, depth * vectors, lanes)
-            }
-        };
-        let tiles_per_row = (tiles / rows).max(1);
-        Ahead { base, step, row_step, tiles_per_row, tile, lines: count.div_ceil(tiles_per_row) }
-    }
-
     /// Some groups of rows times one panel, over all chunks of the block.
     ///
     /// # Safety
@@ -448,6 +425,9 @@ impl<T: Element> Block<'_, T> {
             Source::Packed => (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride),
         };
         let (panels, first_start) = (plan.group(), row_groups.part(groups.start).0);
+        let (last_start, last_rows) = row_groups.part(groups.end - 1);
+        let next_rows = last_start + last_rows;
+        let shows_saved = chunk + 1 == plan.chunks() && !plan.swapped;
         let mut group = groups.start;
         while group < groups.end {
             let (start, rows) = row_groups.part(group);
@@ -468,9 +448,13 @@ impl<T: Element> Block<'_, T> {
             let ahead = if fused {
                 let base = at(row_major, PACK_AHEAD, o.b_row_stride, 0, 0);
                 Ahead { base, step: o.b_row_stride, row_step: 0, tiles_per_row: 1, tile: 0, lines: depth }
+            } else if plan.source == Source::Copied {
+                let tile = (panel - first) * groups.len() + group - groups.start;
+                let rows = self.first_row + next_rows..self.first_row + self.rows;
+                Ahead::of_rows(plan, o, rows, chunk, tile)
             } else {
                 let tile = (panel - first) * row_groups.count() + group;
-                self.ahead(first, chunk, tile, row_groups.count() * panels)
+                Ahead::of_group(plan, o, first + panels..self.end, chunk, tile, row_groups.count() * panels)
             };
             let tiles = Tiles {
                 tiles: end - group,
@@ -489,6 +473,8 @@ impl<T: Element> Block<'_, T> {
                 ahead,
                 c: at(c.cast_const(), start - first_start, c_row_stride, 0, 0).cast_mut(),
                 c_row_stride,
+                saved: if shows_saved { o.saved_at(self.first_row + start, col) } else { std::ptr::null() },
+                saved_row_stride: o.saved_row_stride,
                 alpha: o.alpha,
                 beta: if chunk == 0 { o.beta } else { T::one() },
             };

@@ -26,6 +26,11 @@ impl<T> Operands<'_, T> {
     pub(super) fn has_epilogue(&self) -> bool {
         !self.bias.is_null() || self.activation != Activation::Identity || !self.saved.is_null()
     }
+
+    /// Where element (i, j) of what was saved stands, if anything was; null if not.
+    pub(super) fn saved_at(&self, i: usize, j: usize) -> *const T {
+        if self.saved.is_null() { self.saved } else { at(self.saved, i, self.saved_row_stride, j, 1) }
+    }
 }
 
 /// What follows the last chunk of `area`, where its columns in C, as computed, are C's own (or, `swapped`, its rows):
@@ -91,7 +96,7 @@ pub(super) unsafe fn apply<T: Element, S: Simd>(
             activation: o.derivative,
             rows: area.rows,
             cols: area.cols,
-            saved: at(o.saved, area.row, o.saved_row_stride, area.col, 1),
+            saved: o.saved_at(area.row, area.col),
             saved_row_stride: o.saved_row_stride,
             gradient: c,
             gradient_row_stride: c_row_stride,

@@ -12,29 +12,14 @@
 //! A is read element by element through any strides, so a transposed A is only other strides. B is read in vectors:
 //! rows of a row-major matrix (`b_k_stride` = row stride, `b_vector_stride` = lanes) or of a packed panel
 //! (`b_k_stride` = lanes times its vectors). C likewise. While it runs, a tile asks for cache lines that the next ones
-//! will read, and may leave a packed copy of the rows of B that it reads.
+//! or the epilogue will read, and may leave a packed copy of the rows of B that it reads.
 
-use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, tile_rows};
+use super::ahead::Ahead;
+use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, register_tile, tile_rows};
 use super::plan::at;
 use crate::kernel::element::Element;
-use crate::simd::{Kernel, Simd, Vector, read};
-
-/// Lines of cache that tiles ask for: rows of them, one after the other.
-#[derive(Clone, Copy)]
-pub(crate) struct Ahead<T> {
-    /// The first line of the first row. Any address.
-    pub base: *const T,
-    /// To the next line of a row.
-    pub step: isize,
-    /// To the next row.
-    pub row_step: isize,
-    /// Tiles that share a row.
-    pub tiles_per_row: usize,
-    /// The first tile's number.
-    pub tile: usize,
-    /// Lines of a tile, one a step of k; of a tile that packs, rows of its vectors' lines.
-    pub lines: usize,
-}
+use crate::simd::{Isa, Kernel, Simd, Vector, read};
+use std::hint::black_box;
 
 /// Register tiles of one chunk of K, one below the other: `tiles` times `rows` rows.
 #[derive(Clone, Copy)]
@@ -59,15 +44,20 @@ pub(crate) struct Tiles<T> {
     pub ahead: Ahead<T>,
     pub c: *mut T,
     pub c_row_stride: isize,
+    /// What the epilogue will read beside C, or null.
+    pub saved: *const T,
+    pub saved_row_stride: isize,
     pub alpha: T,
     /// What C is scaled by before the chunk is added. 0 does not read C.
     pub beta: T,
 }
 
-/// Tiles with a cut last vector, tiles with whole ones, and those that pack besides.
+/// Tiles with whole vectors, tiles whose last vector is cut, those of which no more than its lower half is in use, and
+/// those with whole vectors that pack besides.
 const WHOLE: u8 = 0;
 const CUT: u8 = 1;
-const PACK: u8 = 2;
+const HALF: u8 = 2;
+const PACK: u8 = 3;
 
 struct TileKernel<'a, T, const MR: usize, const NV: usize, const KIND: u8>(&'a Tiles<T>);
 
@@ -95,21 +85,21 @@ unsafe fn body<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
     let (mut a, mut c) = (t.a, t.c);
     for tile in 0..t.tiles {
         // SAFETY: passed on, for one tile.
-        unsafe { one::<T, S, MR, NV, KIND>(s, t, a, c, t.ahead.tile + tile) };
+        unsafe { one::<T, S, MR, NV, KIND>(s, t, a, c, tile) };
         a = a.wrapping_offset(t.a_tile_stride);
         c = c.wrapping_offset(MR as isize * t.c_row_stride);
     }
 }
 
 /// # Safety
-/// As [`run_tiles`], for the tile whose rows of A and C begin at `a` and `c`.
+/// As [`run_tiles`], for tile number `tile`, whose rows of A and C begin at `a` and `c`.
 #[inline(always)]
 unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(
     s: S,
     t: &Tiles<T>,
     a: *const T,
     c: *mut T,
-    number: usize,
+    tile: usize,
 ) {
     let lanes = T::V::<S>::LANES;
     let zero = T::V::<S>::splat(s, T::zero());
@@ -120,11 +110,25 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
                 s.prefetch::<false>(c(i, j).cast());
             }
         }
+        if !t.saved.is_null() {
+            for i in 0..MR {
+                let row = at(t.saved, tile * MR + i, t.saved_row_stride, 0, 0);
+                for j in 0..NV {
+                    s.prefetch::<true>(row.wrapping_add(j * lanes).cast());
+                }
+            }
+        }
     }
     let mut acc = [[zero; NV]; MR];
+    let pointer_rows = const { pointer_rows(S::ISA, NV, KIND) };
+    let a = std::array::from_fn(|part| match part * pointer_rows {
+        first if part > 0 && first < MR => black_box(at(a, first, t.a_row_stride, 0, 0)),
+        _ => a,
+    });
     let mut cursor = Cursor { a, b: t.b, pack: t.pack };
     let lines = t.ahead.lines.min(t.depth);
     if lines > 0 {
+        let number = t.ahead.tile + tile;
         let (row, part) = (number / t.ahead.tiles_per_row, number % t.ahead.tiles_per_row);
         let part = part * t.ahead.lines;
         // Only an address to ask for: a B of one row may have any stride.
@@ -149,7 +153,7 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
         for (i, acc_row) in acc.into_iter().enumerate() {
             for (j, chunk) in acc_row.into_iter().enumerate() {
                 // SAFETY: the caller vouches for MR x NV vectors of C, the last as far as it is in use.
-                unsafe { store::<T, S>(chunk + zero, c(i, j), KIND == CUT && j == NV - 1, t.last_lanes) };
+                unsafe { store::<T, S, KIND>(chunk + zero, c(i, j), j == NV - 1, t.last_lanes) };
             }
         }
         return;
@@ -157,21 +161,32 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
     let (alpha, beta) = (T::V::<S>::splat(s, t.alpha), T::V::<S>::splat(s, t.beta));
     for (i, acc_row) in acc.into_iter().enumerate() {
         for (j, chunk) in acc_row.into_iter().enumerate() {
-            let (c, cut) = (c(i, j), KIND == CUT && j == NV - 1);
+            let (c, last) = (c(i, j), j == NV - 1);
             // SAFETY: as above.
             unsafe {
-                let start =
-                    if t.beta == T::zero() { zero } else { beta * load::<T, S>(s, c, cut, t.last_lanes) };
+                let start = if t.beta == T::zero() {
+                    zero
+                } else {
+                    beta * load::<T, S, KIND>(s, c, last, t.last_lanes)
+                };
                 let sum = if t.depth == 0 { start } else { alpha.mul_add(chunk, start) };
-                store::<T, S>(sum, c, cut, t.last_lanes);
+                store::<T, S, KIND>(sum, c, last, t.last_lanes);
             }
         }
     }
 }
 
+/// Rows of A that a tile reaches from one pointer, and must not be seen to reach from another: the compiler would step
+/// through all rows with a single one, a chain of as many additions as there are rows. That takes as long as the sums of a
+/// narrow tile (6 x 16 with AVX2: 6 cycles), which then wait at every delay.
+const fn pointer_rows(isa: Isa, vectors: usize, kind: u8) -> usize {
+    if register_tile(isa).1 == 1 || vectors == 1 && kind == HALF { 3 } else { MAX_ROWS }
+}
+
 /// Where a tile is along k.
 struct Cursor<T> {
-    a: *const T,
+    /// One pointer for each [`pointer_rows`].
+    a: [*const T; 4],
     b: *const T,
     pack: *mut T,
 }
@@ -187,14 +202,14 @@ unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
     cursor: &mut Cursor<T>,
     acc: &mut [[T::V<S>; NV]; MR],
 ) {
-    let lanes = T::V::<S>::LANES;
+    let (lanes, pointer_rows) = (T::V::<S>::LANES, const { pointer_rows(S::ISA, NV, KIND) });
     let mut row = [T::V::<S>::splat(s, T::zero()); NV];
     for (j, vector) in row.iter_mut().enumerate() {
         let from = cursor.b.wrapping_offset(j as isize * t.b_vector_stride);
         // SAFETY: the caller vouches for row k of B, the last vector only as far as it is in use, and for the same row
         // of the packed copy.
         unsafe {
-            *vector = load::<T, S>(s, from, KIND == CUT && j == NV - 1, t.last_lanes);
+            *vector = load::<T, S, KIND>(s, from, j == NV - 1, t.last_lanes);
             if KIND == PACK {
                 vector.store_ptr(cursor.pack.wrapping_add(j * lanes));
             }
@@ -202,35 +217,59 @@ unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
     }
     for (i, acc_row) in acc.iter_mut().enumerate() {
         // SAFETY: the caller vouches for MR rows of column k of A.
-        let factor =
-            T::V::<S>::splat(s, unsafe { read(cursor.a.wrapping_offset(i as isize * t.a_row_stride)) });
-        for (sum, vector) in acc_row.iter_mut().zip(row) {
-            *sum = factor.mul_add(vector, *sum);
+        let factor = T::V::<S>::splat(s, unsafe {
+            read(at(cursor.a[i / pointer_rows], i % pointer_rows, t.a_row_stride, 0, 0))
+        });
+        for (j, (sum, vector)) in acc_row.iter_mut().zip(row).enumerate() {
+            *sum = if KIND == HALF && j == NV - 1 {
+                factor.mul_add_low(vector, *sum)
+            } else {
+                factor.mul_add(vector, *sum)
+            };
         }
     }
-    cursor.a = cursor.a.wrapping_offset(t.a_k_stride);
+    for a in &mut cursor.a[..MR.div_ceil(pointer_rows)] {
+        *a = a.wrapping_offset(t.a_k_stride);
+    }
     cursor.b = cursor.b.wrapping_offset(t.b_k_stride);
     cursor.pack = cursor.pack.wrapping_add(NV * lanes);
 }
 
-/// One vector, or its first `count` lanes if it is cut.
+/// One vector, or its first `count` lanes if it is the last of a tile that cuts it.
 ///
 /// # Safety
 /// `from` is valid for what is read.
 #[inline(always)]
-unsafe fn load<T: Element, S: Simd>(s: S, from: *const T, cut: bool, count: usize) -> T::V<S> {
+unsafe fn load<T: Element, S: Simd, const KIND: u8>(
+    s: S,
+    from: *const T,
+    last: bool,
+    count: usize,
+) -> T::V<S> {
     // SAFETY: the caller vouches for `from`.
-    unsafe { if cut { T::V::<S>::load_first_ptr(s, from, count) } else { T::V::<S>::load_ptr(s, from) } }
+    unsafe {
+        if last && (KIND == CUT || KIND == HALF) {
+            T::V::<S>::load_first_ptr(s, from, count)
+        } else {
+            T::V::<S>::load_ptr(s, from)
+        }
+    }
 }
 
-/// Writes one vector, or its first `count` lanes if it is cut.
+/// Writes one vector, or its first `count` lanes if it is the last of a tile that cuts it.
 ///
 /// # Safety
 /// `to` is valid for what is written.
 #[inline(always)]
-unsafe fn store<T: Element, S: Simd>(vector: T::V<S>, to: *mut T, cut: bool, count: usize) {
+unsafe fn store<T: Element, S: Simd, const KIND: u8>(vector: T::V<S>, to: *mut T, last: bool, count: usize) {
     // SAFETY: the caller vouches for `to`.
-    unsafe { if cut { vector.store_first_ptr(to, count) } else { vector.store_ptr(to) } }
+    unsafe {
+        match KIND {
+            CUT if last => vector.store_first_ptr(to, count),
+            HALF if last => vector.store_low_ptr(to, count),
+            _ => vector.store_ptr(to),
+        }
+    }
 }
 
 type TileFn<T, S> = fn(S, &Tiles<T>);
@@ -243,7 +282,7 @@ fn call<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s
 struct Table<T, S>(std::marker::PhantomData<(T, S)>);
 
 impl<T: Element, S: Simd> Table<T, S> {
-    const TILES: [[[TileFn<T, S>; 3]; MAX_VECTORS]; MAX_ROWS] = [
+    const TILES: [[[TileFn<T, S>; 4]; MAX_VECTORS]; MAX_ROWS] = [
         Self::row::<1>(),
         Self::row::<2>(),
         Self::row::<3>(),
@@ -258,12 +297,17 @@ impl<T: Element, S: Simd> Table<T, S> {
         Self::row::<12>(),
     ];
 
-    const fn row<const MR: usize>() -> [[TileFn<T, S>; 3]; MAX_VECTORS] {
+    const fn row<const MR: usize>() -> [[TileFn<T, S>; 4]; MAX_VECTORS] {
         [Self::kinds::<MR, 1>(), Self::kinds::<MR, 2>(), Self::kinds::<MR, 3>(), Self::kinds::<MR, 4>()]
     }
 
-    const fn kinds<const MR: usize, const NV: usize>() -> [TileFn<T, S>; 3] {
-        [call::<T, S, MR, NV, WHOLE>, call::<T, S, MR, NV, CUT>, call::<T, S, MR, NV, PACK>]
+    const fn kinds<const MR: usize, const NV: usize>() -> [TileFn<T, S>; 4] {
+        [
+            call::<T, S, MR, NV, WHOLE>,
+            call::<T, S, MR, NV, CUT>,
+            call::<T, S, MR, NV, HALF>,
+            call::<T, S, MR, NV, PACK>,
+        ]
     }
 }
 
@@ -283,6 +327,8 @@ pub(crate) unsafe fn run_tiles<T: Element, S: Simd>(s: S, tiles: &Tiles<T>) {
             tiles.last_lanes == lanes && tiles.rows == tile_rows(S::ISA, tiles.vectors) && tiles.tiles == 1
         );
         PACK
+    } else if tiles.last_lanes <= lanes / 2 {
+        HALF
     } else if tiles.last_lanes < lanes {
         CUT
     } else {

@@ -16,6 +16,7 @@
 //! threads. Middle: `plan` says how it is cut, `driver` runs the loops. Back: `microkernel`, one body for every instruction
 //! set.
 
+mod ahead;
 #[allow(unsafe_code, reason = "other libraries take pointers")]
 pub(crate) mod backend;
 pub(crate) mod blocking;

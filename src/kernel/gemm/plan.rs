@@ -1,7 +1,7 @@
 //! How a product is cut: into tasks, blocks, panels and chunks; and in which orientation it is computed.
 
 use super::blocking::{
-    Blocking, GROUP_VECTORS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts,
+    Blocking, CROWDED_ROWS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts,
 };
 use super::pack::COPY_ELEMENTS;
 use super::small::{MOST_ROWS, SUMS};
@@ -72,10 +72,15 @@ impl Plan {
     ) -> Self {
         let lanes = context.isa().lanes(size_of::<T>());
         let mut blocking = blocking.unwrap_or_else(|| Blocking::of(context.isa(), Caches::detect()));
-        let swapped = Self::swaps(shape, lanes);
+        let swapped = Self::swaps::<T>(shape, lanes);
         let (a, b) = if swapped { (shape.b.transposed(), shape.a.transposed()) } else { (shape.a, shape.b) };
         let (m, n, k) = (a.rows, b.cols, a.cols);
         let vectors = n.div_ceil(lanes);
+        if Self::is_crowded::<T>(a.row_stride) {
+            for rows in &mut blocking.tile_rows {
+                *rows = CROWDED_ROWS.min(*rows);
+            }
+        }
         if !shape.packed {
             // All rows in one tile, if there is a narrower one that has room for them.
             let wide = blocking.tile_vectors;
@@ -128,12 +133,17 @@ impl Plan {
         }
     }
 
+    /// Rows so far apart share a set of L1.
+    fn is_crowded<T>(row_stride: isize) -> bool {
+        row_stride != 0 && Self::bytes::<T>(row_stride).is_multiple_of(4096)
+    }
+
     fn bytes<T>(stride: isize) -> usize {
         stride.unsigned_abs().saturating_mul(size_of::<T>())
     }
 
     /// True if the transposed product is the better one to compute.
-    fn swaps(shape: &Shape, lanes: usize) -> bool {
+    fn swaps<T>(shape: &Shape, lanes: usize) -> bool {
         let Shape { a, b, c, packed, by_column } = *shape;
         if packed || a.cols == 0 || c.rows == 0 || c.cols == 0 {
             return false;
@@ -146,14 +156,17 @@ impl Plan {
             return false;
         }
         // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: a vector for each row, against
-        // one for each column and LANES rows, besides what turning A takes (measured on Zen 4: 50 for 16 x 16, and as much again of
-        // writing and reading the panel) and what is left of writing the transposed tiles. Rows of A that are multiples of
+        // one for each column and LANES rows, besides what turning A takes (measured on Zen 4: 50 for 16 x 16 of f32, 68 for 8 x 8
+        // of f64, and as much again of writing and reading the panel) and what is left of writing the transposed tiles. Rows of A that are multiples of
         // 4 KiB apart share a set of L1, which has no room for a tile's: turning reads each line of them once.
         let turned = if a.row_stride == 1 {
             0.0
         } else if a.col_stride == 1 {
-            let crowded = a.row_stride.unsigned_abs().is_multiple_of(64 * lanes);
-            if crowded { 3.2 } else { 7.0 }
+            match (Self::is_crowded::<T>(a.row_stride), size_of::<T>()) {
+                (false, _) => 7.0,
+                (true, 4) => 3.2,
+                (true, _) => 8.5,
+            }
         } else {
             16.0
         };
@@ -189,7 +202,7 @@ impl Plan {
 
     /// Panels of a group.
     pub(super) fn group(&self) -> usize {
-        (GROUP_VECTORS / self.blocking.tile_vectors).max(1)
+        (self.blocking.group_vectors / self.blocking.tile_vectors).max(1)
     }
 
     /// The longest block of K.

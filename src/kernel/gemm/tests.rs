@@ -29,6 +29,7 @@ fn blockings(isa: Isa) -> Vec<Blocking> {
                     tile_rows: std::array::from_fn(|i| {
                         tile_rows(isa, i + 1).saturating_sub(shorter).max(usize::from(i < most_vectors))
                     }),
+                    group_vectors: block_rows,
                     block_rows,
                     block_chunks,
                     task_vectors,
@@ -252,7 +253,9 @@ fn blocks_follow_the_caches() {
             assert_eq!(blocking.block_rows % 12, 0, "{blocking:?}");
             last = blocking.block_chunks;
         }
-        assert_eq!(Blocking::of(isa, Caches { l1: 32 << 10, l2: 1 << 20, l3: 0 }).block_chunks, 2);
+        let Blocking { group_vectors, block_chunks, .. } =
+            Blocking::of(isa, Caches { l1: 32 << 10, l2: 1 << 20, l3: 0 });
+        assert_eq!(group_vectors * block_chunks, 8);
     }
 }
 
