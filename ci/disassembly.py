@@ -37,12 +37,13 @@ EXCEPTIONS = {
 for _rows in range(1, 7):
     # There are no masks: each register of B is loaded in branches by how many lanes it has, 0 to 4 or 0 to 2. All of
     # them are counted, up to 5 and 2 loads, but a step takes one branch.
-    EXCEPTIONS["neon", "f32", _rows, 1, CUT] = {"loads": 20 + _rows}
-    EXCEPTIONS["neon", "f64", _rows, 1, CUT] = {"loads": 8 + _rows}
-for _rows in range(4, 7):
-    # C is written, once a tile, by a loop over rows that finds the sums on the stack: as many branches as above would
-    # otherwise be there for each row.
-    EXCEPTIONS["neon", "f32", _rows, 1, CUT]["rows"] = 0
+    for _kind, _registers in (CUT, 4), (HALF, 2):
+        EXCEPTIONS["neon", "f32", _rows, 1, _kind] = {"loads": 5 * _registers + _rows}
+        EXCEPTIONS["neon", "f64", _rows, 1, _kind] = {"loads": 2 * _registers + _rows}
+        if _rows >= 4:
+            # C is written, once a tile, by a loop over rows that finds the sums on the stack: as many branches as above
+            # would otherwise be there for each row.
+            EXCEPTIONS["neon", "f32", _rows, 1, _kind]["rows"] = 0
 
 NAME = re.compile(
     r"^[0-9a-f]+ <gemmule::simd::(\w+)::run::<gemmule::kernel::gemm::microkernel::"
