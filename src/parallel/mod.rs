@@ -16,7 +16,9 @@
 //! enters rayon but to spawn.
 
 mod cores;
+#[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "without rayon nobody is called to a team"))]
 mod sync;
+#[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "without rayon nobody is called to a team"))]
 mod team;
 #[cfg(test)]
 mod tests;
