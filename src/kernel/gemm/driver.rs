@@ -5,7 +5,7 @@
 //!   for each block of K (kc: one or more chunks of 512)
 //!     for each block of rows (mc)
 //!       pack the block of A, if its strides are bad
-//!       for each group of panels of B (64 columns of f32)      (stays in L2; packed by the first row of tiles, or before)
+//!       for each group of panels of B (64 or 128 columns)      (stays in L2; packed by the first row of tiles, or before)
 //!         for each 16 groups of rows (mr)
 //!           for each panel of the group (nr)
 //!             for each chunk of K, ascending
