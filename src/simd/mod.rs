@@ -138,7 +138,10 @@ pub trait Vector<T: Copy, S>:
     /// `self * factor + addend`, rounded once (twice on the portable tier).
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// [`mul_add`](Self::mul_add) in the lower half of the lanes; the upper half may be anything.
-    fn mul_add_low(self, factor: Self, addend: Self) -> Self;
+    #[inline(always)]
+    fn mul_add_low(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
     /// The square root.
     fn sqrt(self) -> Self;
     /// The absolute value: clears the sign bit, of NaN too.

@@ -217,10 +217,6 @@ macro_rules! float {
                 self * factor + addend
             }
             #[inline(always)]
-            fn mul_add_low(self, factor: Self, addend: Self) -> Self {
-                self.mul_add(factor, addend)
-            }
-            #[inline(always)]
             fn sqrt(self) -> Self {
                 Self(self.0.sqrt())
             }
