@@ -21,8 +21,9 @@ const EXPECTED: [u32; 4] = [0x8040_0000, 0x0080_0001, 0x3F80_0000, 0x3F80_0002];
 #[inline(always)]
 fn sums() -> [u32; 4] {
     let least = f32::MIN_POSITIVE;
-    [(least, -1.5 * least), (f32::from_bits(1), least), (1.0, HALF), (1.0 + f32::EPSILON, HALF)]
-        .map(|(a, b)| (black_box(a) + black_box(b)).to_bits())
+    let a = black_box([least, f32::from_bits(1), 1.0, 1.0 + f32::EPSILON]);
+    let b = black_box([-1.5 * least, least, HALF, HALF]);
+    std::array::from_fn(|i| (a[i] + b[i]).to_bits())
 }
 
 /// True if this thread keeps subnormal numbers and rounds to nearest even.

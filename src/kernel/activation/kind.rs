@@ -182,6 +182,7 @@ impl Activation {
     }
 
     /// Refuses a parameter that is not finite or out of range.
+    #[inline]
     pub(crate) fn check(self, operation: &'static str) -> Result<()> {
         let Some((name, value, least)) = self.parameter() else { return Ok(()) };
         if (least..=LARGEST).contains(&value) {

@@ -23,7 +23,8 @@ use super::epilogue::{Area, apply, finish, give};
 use super::microkernel::{Tiles, run_tiles};
 use super::pack::{COPY_WIDTH, Copied, PackPanel, PackRows, pack_panel, pack_rows};
 use super::plan::{Plan, Shape, Source, at};
-use super::small::{Direct, Strip, is_direct, run_strip, strip_cols};
+use super::small::{Direct, is_direct};
+use super::stream::{AddChunks, ByChunk, SumChunk, stream};
 use super::view::{Layout, MatMut, MatRef};
 use super::workspace::with_workspace;
 use crate::context::Context;
@@ -88,7 +89,7 @@ impl Plan {
 
     /// What is computed: C and its operands, or their transposes.
     #[inline(always)]
-    fn oriented<'a, T: Copy>(&self, o: &Operands<'a, T>) -> Operands<'a, T> {
+    pub(super) fn oriented<'a, T: Copy>(&self, o: &Operands<'a, T>) -> Operands<'a, T> {
         if !self.swapped {
             return *o;
         }
@@ -117,6 +118,8 @@ struct Task<'a, T> {
 compiled! {
     Task<'a, Self>,
     Direct<'a, Self>,
+    SumChunk<'a, Self>,
+    AddChunks<'a, Self>,
 }
 
 impl<T: Element> Kernel for Task<'_, T> {
@@ -169,49 +172,6 @@ impl<T: Element> Kernel for Task<'_, T> {
                 }
             }
         }
-    }
-}
-
-/// The columns of some panels, for the few rows that there are.
-///
-/// # Safety
-/// As [`Plan::run`], for a plan that streams.
-#[inline(always)]
-unsafe fn stream<T: Element, S: Simd>(
-    s: S,
-    plan: &Plan,
-    o: &Operands<'_, T>,
-    first_panel: usize,
-    panels: usize,
-    sums: *mut T,
-) {
-    let panel = plan.blocking.tile_vectors * plan.lanes;
-    let end = ((first_panel + panels) * panel).min(plan.n);
-    let most = strip_cols(plan.m, plan.lanes);
-    for col in (first_panel * panel..end).step_by(most) {
-        let area = Area { row: 0, rows: plan.m, col, cols: most.min(end - col) };
-        let c = at(o.c.cast_const(), 0, o.c_row_stride, col, 1).cast_mut();
-        for chunk in 0..plan.chunks() {
-            let strip = Strip {
-                rows: area.rows,
-                cols: area.cols,
-                depth: plan.depth(chunk),
-                a: at(o.a, 0, o.a_row_stride, chunk * K_CHUNK, o.a_col_stride),
-                a_row_stride: o.a_row_stride,
-                a_k_stride: o.a_col_stride,
-                b: at(o.b, chunk * K_CHUNK, o.b_row_stride, col, 1),
-                b_row_stride: o.b_row_stride,
-                c,
-                c_row_stride: o.c_row_stride,
-                alpha: o.alpha,
-                beta: if chunk == 0 { o.beta } else { T::one() },
-                sums,
-            };
-            // SAFETY: the strip lies within A, B and C; the member's buffer has room for its sums.
-            unsafe { run_strip(s, strip) };
-        }
-        // SAFETY: the area lies within C, and so do its bias and what was saved within theirs.
-        unsafe { finish(s, plan.swapped, o, area, c) };
     }
 }
 
@@ -514,7 +474,7 @@ pub(crate) fn product<T: Element>(
         return Err(Error::shape("gemm", "saved matrix of the derivative", "contiguous columns", layout));
     }
     let c_pointer = c.pointer();
-    let operands = |workspace| Operands {
+    let operands = Operands {
         a: a.pointer(),
         a_row_stride: a_layout.row_stride,
         a_col_stride: a_layout.col_stride,
@@ -532,20 +492,26 @@ pub(crate) fn product<T: Element>(
         saved: saved.map_or(std::ptr::null(), |(_, pointer, _)| pointer),
         saved_row_stride: saved.map_or(0, |(.., layout)| layout.row_stride),
         tile_function: epilogue.tile_function,
-        workspace,
+        workspace: std::ptr::null_mut(),
     };
     if width == 1 && !packed && blocking.is_none() && is_direct::<T>(a_layout, b_layout, c_layout) {
-        let operands = operands(std::ptr::null_mut());
         T::run(context, Direct { operands: &operands, m: c_layout.rows, n: c_layout.cols, k: a_layout.cols });
         return Ok(());
     }
     let by_column = epilogue.bias.is_some() || saved.is_some();
     let shape = Shape { a: a_layout, b: b_layout, c: c_layout, packed, by_column };
     let plan = Plan::new::<T>(context, &shape, width, blocking);
+    if let Some(by_chunk) = ByChunk::new(&plan, width) {
+        return with_workspace(by_chunk.kept_len(), |workspace| {
+            let operands = Operands { workspace, ..operands };
+            // SAFETY: as below; there is room for what is kept.
+            unsafe { by_chunk.run(context, &operands, width) };
+        });
+    }
     // As many members as can have something to do.
     let width = width.min(plan.tasks().max(1));
     with_workspace(plan.workspace_len() * width, |workspace: *mut T| {
-        let operands = operands(workspace);
+        let operands = Operands { workspace, ..operands };
         let task = |index, member| {
             // SAFETY: plan and operands come from checked views that are borrowed until here; every task runs once,
             // and each thread has a member number of its own.

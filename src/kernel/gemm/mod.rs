@@ -32,6 +32,8 @@ mod packed;
 pub(crate) mod plan;
 #[allow(unsafe_code, reason = "works on pointers, as the register tile does")]
 mod small;
+#[allow(unsafe_code, reason = "works on pointers, as the register tile does")]
+mod stream;
 #[cfg(test)]
 #[allow(unsafe_code, reason = "runs single tasks, to see which elements they own")]
 mod tests;
@@ -184,35 +186,47 @@ fn check<T: Element>(
 ) -> Result<usize> {
     environment::check("gemm")?;
     let (m, n, k) = (c.rows(), c.cols(), a.cols());
-    let expect = |what, expected: (usize, usize), got: (usize, usize)| {
-        if expected == got {
-            return Ok(());
-        }
-        let show = |(rows, cols)| format!("{rows} x {cols}");
-        Err(Error::shape("gemm", what, show(expected), show(got)))
-    };
-    expect("a", (m, k), (a.rows(), k))?;
-    expect(b_name, (k, n), (b.rows, b.cols))?;
+    let saved_shape = epilogue.derivative.map_or((m, n), |(_, saved)| (saved.rows(), saved.cols()));
+    let bias_len = epilogue.bias.map_or(n, <[T]>::len);
+    // All at once: of a small product, each comparison that goes its own way costs a hundredth.
+    if (a.rows(), b.rows, b.cols) != (m, k, n) || saved_shape != (m, n) || bias_len != n {
+        return Err(misfit((m, n, k), a.rows(), (b, b_name), saved_shape, bias_len));
+    }
     // Every other dimension has as many elements in memory; this one could ask for 2^64 steps of a 1 x 1 product.
     if k > MAX_REPEATS && a.layout().col_stride == 0 && b.row_stride == 0 {
         return Err(Error::argument("gemm", "k where both strides along it are 0", "less than 2^32", k));
     }
-    if let Some(bias) = epilogue.bias
-        && bias.len() != n
-    {
-        return Err(Error::shape("gemm", "bias", n, bias.len()));
-    }
     epilogue.activation.check("gemm")?;
-    if let Some((activation, saved)) = epilogue.derivative {
+    if let Some((activation, _)) = epilogue.derivative {
         activation.check("gemm")?;
-        expect("saved matrix of the derivative", (m, n), (saved.rows(), saved.cols()))?;
+    }
+    if context.parallelism() == Parallelism::Serial {
+        return Ok(1);
     }
     let work = m as f64 * n as f64 * k as f64;
-    let worth = (work / WORK_PER_THREAD) as usize;
-    let serial = worth < 2 || context.parallelism() == Parallelism::Serial;
-    Ok(if serial || work < WORK_THAT_WAKES && !parallel::in_a_row() {
-        1
-    } else {
-        parallel::limit(context.parallelism()).min(worth)
-    })
+    if work < 2.0 * WORK_PER_THREAD || work < WORK_THAT_WAKES && !parallel::in_a_row() {
+        return Ok(1);
+    }
+    Ok(parallel::limit(context.parallelism()).min((work / WORK_PER_THREAD) as usize))
+}
+
+/// Says which operand of an m x n x k product has another shape than C and A's columns ask for.
+#[cold]
+fn misfit(
+    (m, n, k): (usize, usize, usize),
+    a_rows: usize,
+    (b, b_name): (Layout, &'static str),
+    saved: (usize, usize),
+    bias_len: usize,
+) -> Error {
+    let show = |(rows, cols): (usize, usize)| format!("{rows} x {cols}");
+    let matrices = [
+        ("a", (m, k), (a_rows, k)),
+        (b_name, (k, n), (b.rows, b.cols)),
+        ("saved matrix of the derivative", (m, n), saved),
+    ];
+    match matrices.into_iter().find(|(_, expected, got)| expected != got) {
+        Some((what, expected, got)) => Error::shape("gemm", what, show(expected), show(got)),
+        None => Error::shape("gemm", "bias", n, bias_len),
+    }
 }

@@ -4,7 +4,7 @@ use super::blocking::{
     Blocking, CROWDED_ROWS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts,
 };
 use super::pack::COPY_ELEMENTS;
-use super::small::{MOST_ROWS, SUMS};
+use super::stream::{MOST_ROWS, SUMS};
 use super::view::Layout;
 use crate::context::Context;
 use crate::kernel::element::Element;
