@@ -408,7 +408,10 @@ impl<T: Element> Block<'_, T> {
             let ahead = if fused {
                 let base = at(row_major, PACK_AHEAD, o.b_row_stride, 0, 0);
                 Ahead { base, step: o.b_row_stride, row_step: 0, tiles_per_row: 1, tile: 0, lines: depth }
-            } else if plan.source == Source::Copied {
+            } else if plan.source == Source::Copied
+                || plan.source == Source::Rows && first + panels == self.end
+            {
+                // The panels are in L2 already.
                 let tile = (panel - first) * groups.len() + group - groups.start;
                 let rows = self.first_row + next_rows..self.first_row + self.rows;
                 Ahead::of_rows(plan, o, rows, chunk, tile)

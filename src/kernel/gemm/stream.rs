@@ -79,15 +79,11 @@ impl<T: Element> Strip<T> {
             sums,
         }
     }
-
-    /// From one row of sums to the next. Not a power of two: a load would wait for the store 4 KiB before it.
-    fn sums_stride(&self, lanes: usize) -> usize {
-        sums_stride(self.cols, lanes)
-    }
 }
 
-fn sums_stride(cols: usize, lanes: usize) -> usize {
-    cols.next_multiple_of(lanes) + lanes
+/// From one row of sums to the next. Not a power of two: a load would wait for the store 4 KiB before it.
+fn sums_stride(rows: usize, lanes: usize) -> usize {
+    strip_cols(rows, lanes) + lanes
 }
 
 struct StripKernel<T, const M: usize, const U: usize>(Strip<T>);
@@ -179,7 +175,7 @@ unsafe fn vector<T: Element, S: Simd, const M: usize, const U: usize, const CUT:
         };
     }
     for (i, held) in held.iter().enumerate() {
-        let sums = t.sums.wrapping_add(i * t.sums_stride(lanes) + col);
+        let sums = t.sums.wrapping_add(i * sums_stride(M, lanes) + col);
         // SAFETY: the sums of a strip are whole vectors, and they are this call's alone.
         unsafe {
             let mut sum =
@@ -212,7 +208,7 @@ unsafe fn add_sums<T: Element, S: Simd>(s: S, t: &Strip<T>) {
                 } else {
                     beta * T::V::<S>::load_first_ptr(s, c, count)
                 };
-                let sum = T::V::<S>::load_ptr(s, t.sums.wrapping_add(i * t.sums_stride(lanes) + col));
+                let sum = T::V::<S>::load_ptr(s, t.sums.wrapping_add(i * sums_stride(t.rows, lanes) + col));
                 alpha.mul_add(sum, start).store_first_ptr(c, count);
             }
         }
@@ -275,7 +271,7 @@ pub(super) unsafe fn stream<T: Element, S: Simd>(
 }
 
 /// The most elements that are kept between the two phases of [`ByChunk`]. Where that is not enough, rows are so long that
-/// their pieces are long too.
+/// their pieces are long too, or k is above 250,000.
 const MOST_KEPT: usize = 1 << 21;
 
 /// A product that streams, for several threads. In a first phase they share the chunks of K of all strips, and keep the
@@ -305,15 +301,9 @@ impl<'a> ByChunk<'a> {
         self.strips.count().saturating_mul(self.plan.chunks())
     }
 
-    /// Elements of the sums of one task.
-    fn sums_len(&self) -> usize {
-        let lanes = self.plan.lanes;
-        self.plan.m * sums_stride(self.strips.part(0).1 * lanes, lanes)
-    }
-
     /// Elements that the operands' workspace has to have.
     pub(super) fn kept_len(&self) -> usize {
-        self.tasks().saturating_mul(self.sums_len())
+        self.tasks().saturating_mul(SUMS)
     }
 
     fn area(&self, strip: usize) -> Area {
@@ -323,7 +313,7 @@ impl<'a> ByChunk<'a> {
     }
 
     fn sums<T>(&self, o: &Operands<'_, T>, strip: usize, chunk: usize) -> *mut T {
-        o.workspace.wrapping_add((chunk * self.strips.count() + strip) * self.sums_len())
+        o.workspace.wrapping_add((chunk * self.strips.count() + strip) * SUMS)
     }
 
     /// Computes the product.
