@@ -6,10 +6,12 @@ mod common;
 mod nets;
 
 use common::{HASH_START, contexts, hash};
-use gemmule::nn::Loss;
-use gemmule::optim::Adam;
+use gemmule::data::Dataset;
+use gemmule::nn::{Dense, Loss, Sequential};
+use gemmule::optim::{Adam, Sgd};
+use gemmule::rng::Rng;
 use gemmule::train::{Control, Event, Fit};
-use gemmule::{Context, Parallelism};
+use gemmule::{Context, Parallelism, Tensor};
 use nets::{BATCH, Net, nets};
 
 /// Hashes of parameters and running statistics, and of what is predicted, after some steps; and how many threads these may use.
@@ -49,6 +51,42 @@ fn no_number_of_threads_changes_a_bit_of_any_layer() {
                 let slot = if context.isa().has_fma() { &mut fused } else { &mut of_isa };
                 let expected = *slot.get_or_insert(found);
                 assert_eq!(found, expected, "{}: {} with {threads} threads", net.name, context.isa());
+            }
+        }
+    }
+}
+
+/// Few samples of a layer whose weights are larger than the second level of the cache: a path of its own. And few features of
+/// many samples, where that is the path of the weights' gradient.
+#[test]
+fn no_number_of_threads_changes_a_bit_of_few_samples() {
+    let values = |rows: usize, cols: usize| {
+        let mut values = vec![0.0_f32; rows * cols];
+        Rng::new(7).stream(1).fill_uniform(&Context::detect().unwrap(), &mut values, -1.0, 1.0).unwrap();
+        Tensor::from_vec(&[rows, cols], values).unwrap()
+    };
+    for (inputs, outputs, batch) in [(4096, 300, 7), (4096, 300, 8), (4000, 300, 8), (8, 300, 4096)] {
+        let data = Dataset::from_values(values(batch, inputs)).unwrap();
+        let data = data.with_values(values(batch, outputs)).unwrap();
+        let layers = Sequential::new().with(Dense::new(inputs, outputs));
+        for context in contexts() {
+            let trained = |parallelism| {
+                let mut model = layers.build_with::<f32>(context.with_parallelism(parallelism), 1).unwrap();
+                model.compile(Loss::MeanSquaredError, Sgd { learning_rate: 0.1, ..Sgd::default() }).unwrap();
+                let indices: Vec<usize> = (0..batch).collect();
+                for _ in 0..3 {
+                    model.step(&data, &indices).unwrap();
+                }
+                let weights = hash(model.parameter("0.weight").unwrap().as_slice(), HASH_START);
+                [weights, hash(model.predict(&data).unwrap().as_slice(), HASH_START)]
+            };
+            let expected = trained(Parallelism::Serial);
+            for threads in [2, 3, 8] {
+                let found = trained(Parallelism::Max(threads));
+                assert_eq!(
+                    found, expected,
+                    "{inputs} to {outputs}, {batch} samples, {context:?}, {threads} threads"
+                );
             }
         }
     }

@@ -140,7 +140,8 @@ impl<T: Element> Kernel for Task<'_, T> {
         let (first_row, rows) = plan.row_blocks.part(block_row);
         let (first_panel, panels) = plan.panel_blocks.part(block_panel);
         if plan.source == Source::Streamed {
-            // SAFETY: see the type: the panels lie within the task, and it has all rows.
+            debug_assert!(rows == plan.m, "tasks of a plan that streams have all rows");
+            // SAFETY: see the type: the panels lie within the task, and it has all rows, as `Plan::new` cuts it.
             unsafe { stream(s, plan, &o, first_panel, panels, packed_b) };
             return;
         }

@@ -112,7 +112,8 @@ impl Plan {
         let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
         // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a = source != Source::Streamed && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
-        let (task_rows, task_panels) = Self::task_shape(m, panels, width, &blocking);
+        let (task_rows, task_panels) =
+            Self::task_shape(m, panels, width, &blocking, source == Source::Streamed);
         let row_blocks = Parts::new(m, task_rows);
         let panel_blocks = Parts::new(panels, task_panels);
         let depth_blocks = Parts::new(k.div_ceil(K_CHUNK).max(1), blocking.block_chunks);
@@ -177,10 +178,16 @@ impl Plan {
     }
 
     /// Rows and panels of a task: everything for one thread; for several, halved until there are four tasks each, so
-    /// that the one who comes late or is slow costs little.
-    fn task_shape(m: usize, panels: usize, width: usize, blocking: &Blocking) -> (usize, usize) {
-        let rows_of_tile = blocking.tile_rows[blocking.tile_vectors - 1];
-        let mut rows = blocking.task_rows.min(m).max(1);
+    /// that the one who comes late or is slow costs little. A plan that streams has `all_rows` in each.
+    fn task_shape(
+        m: usize,
+        panels: usize,
+        width: usize,
+        blocking: &Blocking,
+        all_rows: bool,
+    ) -> (usize, usize) {
+        let rows_of_tile = if all_rows { m } else { blocking.tile_rows[blocking.tile_vectors - 1] };
+        let mut rows = blocking.task_rows.max(if all_rows { m } else { 0 }).min(m).max(1);
         let mut cols = blocking.task_vectors.div_ceil(blocking.tile_vectors).min(panels).max(1);
         let target = if width > 1 { width.saturating_mul(4) } else { 1 };
         while m.div_ceil(rows).saturating_mul(panels.div_ceil(cols)) < target {

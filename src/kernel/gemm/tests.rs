@@ -230,6 +230,18 @@ fn every_element_belongs_to_one_task() {
                 ownership(&context, shape, strides(case), None, 1 + case % 4);
             }
         }
+        // Few rows times a B above L2: rows of A at a multiple of 4 KiB, which have tiles of fewer rows, and not.
+        for (m, k) in [(1, 600), (5, 1022), (7, 520), (8, 520), (8, 1022)] {
+            let shape = (m, Caches::detect().l2 / (4 * k) + 37, k);
+            let (m, n, k) = shape;
+            let row_major = (layouts(m, k)[0], layouts(k, n)[0], layouts(m, n)[0]);
+            for (case, blocking) in blockings(context.isa()).into_iter().enumerate() {
+                ownership(&context, shape, row_major, Some(blocking), 1 + case % 4);
+            }
+            for width in [1, 2, 3, 8] {
+                ownership(&context, shape, row_major, None, width);
+            }
+        }
         // The table's own blocks, above one block of rows, and a B that is copied.
         for width in [1, 3] {
             let shape = (900, 300, 70);
