@@ -5,8 +5,8 @@
 //!   for each block of K (kc: one or more chunks of 512)
 //!     for each block of rows (mc)
 //!       pack the block of A, if its strides are bad
-//!       for each group of panels of B (64 or 128 columns)      (stays in L2; packed by the first row of tiles, or before)
-//!         for each 16 groups of rows (mr)
+//!       for each group of panels of B (f32: 64 or 128 columns) (stays in L2; packed by the first row of tiles, or before)
+//!         for each 16 groups of rows (mr; 4 where several panels take turns, 1 where tiles are copied)
 //!           for each panel of the group (nr)
 //!             for each chunk of K, ascending
 //!               register tiles, one below the other, which ask for lines of the next group

@@ -23,7 +23,7 @@ pub(crate) struct Direct<'a, T> {
 }
 
 /// True for the operands of products that need no plan: one chunk of K; rows of A, B and C that follow k and the columns;
-/// no more rows than are worth packing B for, no more of B than is worth asking for ahead.
+/// no more rows than are worth packing a wide B for, no more of B than is worth asking for ahead.
 pub(crate) fn is_direct<T>(a: Layout, b: Layout, c: Layout) -> bool {
     let lanes = 64 / size_of::<T>();
     (1..=K_CHUNK).contains(&b.rows)

@@ -192,7 +192,7 @@ unsafe fn vector<T: Element, S: Simd, const M: usize, const U: usize, const CUT:
 /// Adds the chunk's sums to C.
 ///
 /// # Safety
-/// As [`sum_strip`], after it.
+/// As [`sum_strip`], after it; C is valid for reads and writes of its elements, and nothing else accesses them meanwhile.
 #[inline(always)]
 unsafe fn add_sums<T: Element, S: Simd>(s: S, t: &Strip<T>) {
     let lanes = T::V::<S>::LANES;
@@ -218,8 +218,8 @@ unsafe fn add_sums<T: Element, S: Simd>(s: S, t: &Strip<T>) {
 /// Computes one chunk of K, which is not empty, for one strip; C is left alone.
 ///
 /// # Safety
-/// 1 to [`MOST_ROWS`] rows, 1 to [`strip_cols`] columns; A, B and C are valid for the elements that the strides reach
-/// from them, C for writes, the sums for [`SUMS`] elements, and nothing else accesses those or C's meanwhile.
+/// 1 to [`MOST_ROWS`] rows, 1 to [`strip_cols`] columns; A and B are valid for the elements that the strides reach
+/// from them, the sums for [`SUMS`] elements, and nothing else accesses those meanwhile.
 #[inline(always)]
 unsafe fn sum_strip<T: Element, S: Simd>(s: S, strip: Strip<T>) {
     debug_assert!((1..=strip_cols(strip.rows, T::V::<S>::LANES)).contains(&strip.cols) && strip.depth > 0);
@@ -241,7 +241,7 @@ unsafe fn sum_strip<T: Element, S: Simd>(s: S, strip: Strip<T>) {
 /// The columns of some panels, for the few rows that there are.
 ///
 /// # Safety
-/// As [`Plan::run`], for a plan that streams.
+/// As [`Plan::run`], for a plan that streams: its tasks have all rows.
 #[inline(always)]
 pub(super) unsafe fn stream<T: Element, S: Simd>(
     s: S,
