@@ -188,7 +188,7 @@ fn check<T: Element>(
     let (m, n, k) = (c.rows(), c.cols(), a.cols());
     let saved_shape = epilogue.derivative.map_or((m, n), |(_, saved)| (saved.rows(), saved.cols()));
     let bias_len = epilogue.bias.map_or(n, <[T]>::len);
-    // All at once: of a small product, each comparison that goes its own way costs a hundredth.
+    // All at once, and what to say of it elsewhere: small products lose their time around the tiles.
     if (a.rows(), b.rows, b.cols) != (m, k, n) || saved_shape != (m, n) || bias_len != n {
         return Err(misfit((m, n, k), a.rows(), (b, b_name), saved_shape, bias_len));
     }
