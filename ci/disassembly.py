@@ -5,7 +5,8 @@
 
 A step of MR rows by NV vectors makes MR * NV * registers multiply-adds, loads NV * registers of B and MR elements of A,
 and stores NV * registers if it packs, where `registers` is how many make a canonical vector. A tile of whose last vector
-half is in use has half as many registers there, or one of half the width. All that together any number of times, if the
+half is in use has half as many registers there, or one of half the width. A tile that turns B loads it in pieces, four elements
+along k of one lane each (two of f64), LANES times in four steps. All that together any number of times, if the
 compiler unrolled. A vector register that comes from the stack or goes there, a call, or a load
 more is what makes a tile slow without making it wrong, so that no test sees it. -v prints the table of all tiles, not
 only those that fail.
@@ -20,11 +21,15 @@ ISAS = {
     "avx2": (2, "%ymm", {1: 6}),
     "neon": (4, "v", {1: 6}),
 }
-WHOLE, CUT, HALF, PACK = "whole", "cut", "half", "pack"
-KINDS = [WHOLE, CUT, HALF, PACK]
+WHOLE, CUT, HALF, PACK, TURN = "whole", "cut", "half", "pack", "turn"
+KINDS = [WHOLE, CUT, HALF, PACK, TURN]
 FLOATS = ["f32", "f64"]
-# The loop that asks for cache lines and the one that does not.
+# The loop that asks for cache lines and the one that does not. A tile that turns B has one.
 LOOPS = 2
+# Sets that have tiles which turn B: `turns_in_tile` there.
+TURNING = ["avx512"]
+# Loads of 128 bits that make up a vector of 512.
+PIECES = 4
 
 # What is known of (isa, float, rows, vectors, kind): the faults, and the most that a step may have of each. More fails,
 # and so does a fault that is gone: then its line goes too.
@@ -235,14 +240,14 @@ def faults(key, measured):
     # A loop over some of the rows, with the sums in memory, is none along k.
     whole = [one for one in measured if 2 * one[1] > rows * wide]
     wrong = {"rows": 0} if len(whole) < len(measured) else {}
-    if len(whole) < LOOPS:
+    if len(whole) < (1 if kind == TURN else LOOPS):
         wrong["loops"] = len(whole)
     for steps, adds, loads, stores, spills, calls, halves in whole:
         half = steps * rows if kind == HALF and ISAS[isa][0] == 1 else 0
         for word, count, fine in [
             ("FMAs", adds, adds == steps * rows * wide),
             ("halves", halves, halves == half),
-            ("loads", loads, loads <= steps * (wide + rows)),
+            ("loads", loads, loads <= steps * ((PIECES if kind == TURN else wide) + rows)),
             ("stores", stores, stores == (steps * wide if kind == PACK else 0)),
             ("spills", spills, spills == 0),
             ("calls", calls, calls == 0),
@@ -260,6 +265,8 @@ def expected(isas):
                 for rows in range(1, most + 1):
                     yield from ((isa, real, rows, vectors, kind) for kind in (WHOLE, CUT, HALF))
                 yield (isa, real, most, vectors, PACK)
+                if vectors == 1 and isa in TURNING:
+                    yield from ((isa, real, rows, 1, TURN) for rows in range(1, most + 1))
 
 
 FORM = "%-7s %-5s %5s %-6s %5s %5s %7s %7s %7s %7s  %s"

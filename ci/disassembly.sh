@@ -52,4 +52,6 @@ broken x86 avx512 "f32, 6, 4, 0" vfmadd231ps "vmovups %zmm1,0x40(%rsp)" spills
 broken x86 avx2 "f64, 6, 1, 0" vfmadd231pd "nop" FMAs
 broken x86 avx2 "f32, 6, 1, 3" vfmadd231ps "vfmadd231ps (%rax),%ymm1,%ymm2" loads
 broken x86 avx512 "f32, 8, 3, 2" "vfmadd231ps" "vfmadd231ps %ymm1,%ymm2,%ymm3" halves
+broken x86 avx512 "f64, 10, 1, 4" vfmadd231pd "vmovupd 0x40(%rsp),%zmm1" spills
+broken x86 avx512 "f32, 10, 1, 4" vinsertf32x4 "vfmadd231ps (%rax),%zmm1,%zmm2" FMAs
 broken arm64 neon "f32, 6, 1, 0" fmla "str q1, [sp, #16]" spills

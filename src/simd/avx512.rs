@@ -148,7 +148,7 @@ macro_rules! float {
         $vector:ident, $elem:ty, $lanes:literal, $mask:ty, $bits:ident, $uint:ty, $int:ty,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident,
         $mask_loadu:ident, $mask_storeu:ident, $fmadd:ident, $fmadd_low:ident, $low:ident, $widen:ident, $sqrt:ident, $max:ident, $min:ident,
-        $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident, $transpose:ident
+        $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident, $transpose:ident, $columns:ident
     ) => {
         operator!($vector, Add, add, $add);
         operator!($vector, Sub, sub, $sub);
@@ -205,6 +205,11 @@ macro_rules! float {
             ) {
                 // SAFETY: the caller vouches for the blocks, the token for the features.
                 unsafe { transpose::x86::$transpose(source, source_stride, target, target_stride) }
+            }
+            #[inline(always)]
+            unsafe fn load_columns_ptr(_: Avx512, source: *const $elem, stride: isize) -> [Self; 4] {
+                // SAFETY: the caller vouches for the rows, the token for the features.
+                unsafe { transpose::x86::$columns(source, stride) }.map(Self)
             }
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -275,13 +280,13 @@ float! {
     F32x16, f32, 16, __mmask16, U32x16, u32, i32, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
     _mm512_set1_ps, _mm512_set1_epi32, _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm256_fmadd_ps, _mm512_castps512_ps256, _mm512_zextps256_ps512, _mm512_sqrt_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask,
-    _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps, avx512_f32
+    _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps, avx512_f32, avx512_f32_columns
 }
 float! {
     F64x8, f64, 8, __mmask8, U64x8, u64, i64, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
     _mm512_set1_pd, _mm512_set1_epi64, _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm256_fmadd_pd, _mm512_castpd512_pd256, _mm512_zextpd256_pd512, _mm512_sqrt_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask,
-    _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd, avx512_f64
+    _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd, avx512_f64, avx512_f64_columns
 }
 
 macro_rules! bits {

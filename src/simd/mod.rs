@@ -80,7 +80,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
 pub type BitsOf<S> = <<S as Simd>::F32 as Vector<f32, S>>::Bits;
 
 /// The canonical vector of `T` under the token `S`. Operators round to nearest even, each on its own.
-pub trait Vector<T: Copy, S>:
+pub trait Vector<T: Copy, S: Copy>:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
     /// One truth value per lane.
@@ -134,6 +134,22 @@ pub trait Vector<T: Copy, S>:
         target: *mut T,
         target_stride: usize,
     );
+
+    /// The first four columns of `LANES` rows, `stride` apart: lane i of vector j is element j of row i.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of four elements of each row.
+    #[inline(always)]
+    unsafe fn load_columns_ptr(s: S, source: *const T, stride: isize) -> [Self; 4] {
+        const { assert!(Self::LANES <= 16) };
+        std::array::from_fn(|j| {
+            let lane = |i: usize| source.wrapping_offset(i as isize * stride + j as isize);
+            // SAFETY: the caller vouches for LANES rows; lanes beyond are the first row's again.
+            let lanes: [T; 16] = std::array::from_fn(|i| unsafe { read(lane(i % Self::LANES)) });
+            // SAFETY: an array of at least LANES elements.
+            unsafe { Self::load_ptr(s, lanes.as_ptr()) }
+        })
+    }
 
     /// `self * factor + addend`, rounded once (twice on the portable tier).
     fn mul_add(self, factor: Self, addend: Self) -> Self;

@@ -106,6 +106,66 @@ pub mod x86 {
         }
     }
 
+    /// Four rows of 128 bits, `step` rows apart.
+    ///
+    /// # Safety
+    /// The rows are valid for reads of 128 bits each.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn quarters<T>(source: *const T, stride: isize, step: usize) -> __m512 {
+        // SAFETY: passed on.
+        let part = |i: usize| unsafe { row::<T, __m128>(source, stride, i * step) };
+        let first = _mm512_castps128_ps512(part(0));
+        let second = _mm512_insertf32x4::<1>(first, part(1));
+        let third = _mm512_insertf32x4::<2>(second, part(2));
+        _mm512_insertf32x4::<3>(third, part(3))
+    }
+
+    /// The first four columns of 16 rows of f32.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of four elements of each row, and the CPU has AVX-512 F.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn avx512_f32_columns(source: *const f32, stride: isize) -> [__m512; 4] {
+        let mut r = [_mm512_setzero_ps(); 4];
+        for (i, r) in r.iter_mut().enumerate() {
+            // SAFETY: rows i, i + 4, i + 8 and i + 12 are the caller's.
+            *r = unsafe { quarters(source.offset(i as isize * stride), stride, 4) };
+        }
+        let pairs = |a, b| (_mm512_castps_pd(a), _mm512_castps_pd(b));
+        let (low, high) = (_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1]));
+        let (low, next_low) = pairs(low, _mm512_unpacklo_ps(r[2], r[3]));
+        let (high, next_high) = pairs(high, _mm512_unpackhi_ps(r[2], r[3]));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(low, next_low)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(low, next_low)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(high, next_high)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(high, next_high)),
+        ]
+    }
+
+    /// The first four columns of 8 rows of f64.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of four elements of each row, and the CPU has AVX-512 F.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn avx512_f64_columns(source: *const f64, stride: isize) -> [__m512d; 4] {
+        // Row i, i + 2, i + 4 and i + 6, columns `right` and the next.
+        let pair = |i: isize, right: usize| {
+            // SAFETY: they are the caller's.
+            _mm512_castps_pd(unsafe { quarters(source.offset(i * stride).add(right), stride, 2) })
+        };
+        let (a, b, c, d) = (pair(0, 0), pair(1, 0), pair(0, 2), pair(1, 2));
+        [
+            _mm512_unpacklo_pd(a, b),
+            _mm512_unpackhi_pd(a, b),
+            _mm512_unpacklo_pd(c, d),
+            _mm512_unpackhi_pd(c, d),
+        ]
+    }
+
     /// 8 x 8 f64.
     ///
     /// # Safety

@@ -171,8 +171,8 @@ fn pages<T: Real + Plain>(most: usize) -> Vec<Pages<T>> {
 fn turned<T: Real + Plain>() {
     let mut pages = pages::<T>(40_000);
     for m in [16, 17, 23, 31, 32, 40, 65, 100] {
-        for n in [1, 2, 7, 10, 15] {
-            for k in [1, 5, 8, 16, 33] {
+        for n in [1, 2, 7, 10, 15, 29] {
+            for k in [1, 4, 5, 6, 8, 16, 33, 39] {
                 for (a, b, c) in [
                     (Lies::Rows, Lies::Rows, Lies::Rows),
                     (Lies::Cols, Lies::Rows, Lies::Rows),

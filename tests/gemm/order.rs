@@ -47,6 +47,39 @@ fn bits_of_the_scalar_twin_f64() {
     same_as_twin::<f64>(60);
 }
 
+/// Few columns, whose A some tiles turn: every number of them, of steps that are left, and of rows that the last tiles share.
+fn few_columns<T: Real>() {
+    let lanes = 64 / size_of::<T>();
+    for n in 1..2 * lanes {
+        for (turn, k) in [4, 5, 6, 7, 39, 513, 1026].into_iter().enumerate() {
+            let m = lanes + (n * 5 + turn * 3) % (2 * lanes + 1);
+            let (a, b, c) = (Dense::<T>::random(m, k, 60), Dense::random(k, n, 61), Dense::random(m, n, 62));
+            for (alpha, beta) in [(1.0, 0.0), (0.7, -1.3)].map(|(x, y)| (T::from_f64(x), T::from_f64(y))) {
+                let expected = [false, true].map(|fused| twin(fused, alpha, &a, &b, beta, &c));
+                for context in contexts() {
+                    for in_c in [Storage::Rows, Storage::Cols] {
+                        let mut got = Stored::new(&c, in_c);
+                        gemm(&context, alpha, a.view(), b.view(), beta, &mut got.view_mut())
+                            .expect("shapes fit");
+                        let expected = &expected[usize::from(context.isa().has_fma())];
+                        assert_same(&got.dense(), expected, &(context, m, n, k, alpha, beta, in_c));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn few_columns_f32() {
+    few_columns::<f32>();
+}
+
+#[test]
+fn few_columns_f64() {
+    few_columns::<f64>();
+}
+
 /// Above the size where B is packed, on every instruction set.
 #[test]
 fn bits_of_the_scalar_twin_packed() {

@@ -50,6 +50,7 @@ impl<T> Ahead<T> {
         let (base, rows, row_step, count, step) = match plan.source {
             Source::Rows | Source::Copied | Source::Streamed => (base, vectors, lanes, depth, o.b_row_stride),
             Source::Turned => (base, depth.div_ceil(plan.lanes), lanes, vectors * plan.lanes, o.b_col_stride),
+            Source::Columns => return Self::nothing(o.b),
             Source::Packed => {
                 (o.b.wrapping_add(plan.packed_offset(next.start, chunk)), 1, 0, depth * vectors, lanes)
             }

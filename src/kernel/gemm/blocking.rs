@@ -125,6 +125,12 @@ pub(crate) const fn tile_rows(isa: Isa, vectors: usize) -> usize {
     }
 }
 
+/// True if tiles of one vector turn a B whose columns are contiguous themselves, four rows at a time: registers are left for it
+/// beside 12 sums, and shuffles take turns with multiply-adds.
+pub(crate) const fn turns_in_tile(isa: Isa) -> bool {
+    matches!(isa, Isa::Avx512)
+}
+
 /// Cuts `total` into `ceil(total / most)` parts as equal as can be: 16 by 6 is 6 + 5 + 5, not 6 + 6 + 4, so that no
 /// tile is left with too few accumulators to hide the latency of a multiply-add.
 #[derive(Clone, Copy, Debug)]

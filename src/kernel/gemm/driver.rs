@@ -317,7 +317,7 @@ impl<T: Element> Block<'_, T> {
         let c = at(o.c.cast_const(), area.row, o.c_row_stride, col, o.c_col_stride).cast_mut();
         let (mut tile_c, mut tile_c_stride) = (c, o.c_row_stride);
         let copied = Copied {
-            copy: self.copy,
+            copy: self.copy.wrapping_add(plan.shared_lanes(panel)),
             c,
             rows: area.rows,
             cols: area.cols,
@@ -376,14 +376,26 @@ impl<T: Element> Block<'_, T> {
         let (plan, o, lanes) = (self.plan, self.operands, self.plan.lanes);
         let (vectors, depth) = (plan.vectors(panel), plan.depth(chunk));
         let col = panel * plan.blocking.tile_vectors * lanes;
-        let last_lanes = (vectors * lanes).min(plan.n - col) - (vectors - 1) * lanes;
+        let turns = plan.source == Source::Columns;
+        let last_lanes =
+            if turns { lanes } else { (vectors * lanes).min(plan.n - col) - (vectors - 1) * lanes };
         let row_major = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, 1);
         let panel_copy = self.panel_copy(first, panel, chunk);
         let panel_stride = (vectors * lanes) as isize;
-        let (b, b_k_stride) = match plan.source {
-            Source::Rows | Source::Streamed => (row_major, o.b_row_stride),
-            Source::Copied | Source::Turned => (panel_copy.cast_const(), panel_stride),
-            Source::Packed => (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride),
+        let (b, b_k_stride, b_vector_stride) = match plan.source {
+            Source::Columns => {
+                let first = col - plan.shared_lanes(panel);
+                (
+                    at(o.b, chunk * K_CHUNK, o.b_row_stride, first, o.b_col_stride),
+                    o.b_row_stride,
+                    o.b_col_stride,
+                )
+            }
+            Source::Rows | Source::Streamed => (row_major, o.b_row_stride, lanes as isize),
+            Source::Copied | Source::Turned => (panel_copy.cast_const(), panel_stride, lanes as isize),
+            Source::Packed => {
+                (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride, lanes as isize)
+            }
         };
         let (panels, first_start) = (plan.group(), row_groups.part(groups.start).0);
         let (last_start, last_rows) = row_groups.part(groups.end - 1);
@@ -432,7 +444,8 @@ impl<T: Element> Block<'_, T> {
                 a_tile_stride,
                 b: if fused { row_major } else { b },
                 b_k_stride: if fused { o.b_row_stride } else { b_k_stride },
-                b_vector_stride: lanes as isize,
+                b_vector_stride,
+                turns,
                 pack: if fused { panel_copy } else { std::ptr::null_mut() },
                 ahead,
                 c: at(c.cast_const(), start - first_start, c_row_stride, 0, 0).cast_mut(),

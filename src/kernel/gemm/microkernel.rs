@@ -9,13 +9,16 @@
 //!        ...
 //! ```
 //!
+//! Where k is what is contiguous in B (the transpose of a row-major matrix), a tile of one vector may turn it: four elements of each
+//! lane's row are loaded at once and exchanged between registers, which gives the vectors of four steps.
+//!
 //! A is read element by element through any strides, so a transposed A is only other strides. B is read in vectors:
 //! rows of a row-major matrix (`b_k_stride` = row stride, `b_vector_stride` = lanes) or of a packed panel
 //! (`b_k_stride` = lanes times its vectors). C likewise. While it runs, a tile asks for cache lines that the next ones
 //! or the epilogue will read, and may leave a packed copy of the rows of B that it reads.
 
 use super::ahead::Ahead;
-use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, register_tile, tile_rows};
+use super::blocking::{MAX_ROWS, MAX_VECTORS, PREFETCHES_C_FROM, register_tile, tile_rows, turns_in_tile};
 use super::plan::at;
 use crate::kernel::element::Element;
 use crate::simd::{Isa, Kernel, Simd, Vector, read};
@@ -37,7 +40,11 @@ pub(crate) struct Tiles<T> {
     pub a_tile_stride: isize,
     pub b: *const T,
     pub b_k_stride: isize,
+    /// From one vector to the next; if the tile turns B, from one lane to the next.
     pub b_vector_stride: isize,
+    /// The tile turns B: one whole vector, elements along k and rows of A next to each other, and four elements along k before
+    /// `b` plus `depth` ([`turns_in_tile`]).
+    pub turns: bool,
     /// Where the rows of B go that are read, vector after vector, or null. Only for one tile, whose last vector is
     /// whole and that has as many rows as its vectors allow ([`tile_rows`]).
     pub pack: *mut T,
@@ -52,12 +59,19 @@ pub(crate) struct Tiles<T> {
     pub beta: T,
 }
 
-/// Tiles with whole vectors, tiles whose last vector is cut, those of which no more than its lower half is in use, and
-/// those with whole vectors that pack besides.
+/// Tiles with whole vectors, tiles whose last vector is cut, those of which no more than its lower half is in use, those
+/// with whole vectors that pack besides, and those that turn B.
 const WHOLE: u8 = 0;
 const CUT: u8 = 1;
 const HALF: u8 = 2;
 const PACK: u8 = 3;
+const TURN: u8 = 4;
+
+/// The kinds.
+const KINDS: usize = 5;
+
+/// Steps along k that a tile turns at once.
+const TURNED: usize = 4;
 
 struct TileKernel<'a, T, const MR: usize, const NV: usize, const KIND: u8>(&'a Tiles<T>);
 
@@ -69,7 +83,11 @@ impl<T: Element, const MR: usize, const NV: usize, const KIND: u8> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // Shapes that an instruction set never uses are not compiled for it.
-        if const { MR <= tile_rows(S::ISA, NV) && (KIND != PACK || MR == tile_rows(S::ISA, NV)) } {
+        if const {
+            MR <= tile_rows(S::ISA, NV)
+                && (KIND != PACK || MR == tile_rows(S::ISA, NV))
+                && (KIND != TURN || NV == 1 && turns_in_tile(S::ISA))
+        } {
             // SAFETY: `run_tiles`'s caller vouches for the tile's pointers and shape.
             unsafe { body::<T, S, MR, NV, KIND>(s, self.0) }
         } else {
@@ -126,7 +144,12 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
         _ => a,
     });
     let mut cursor = Cursor { a, b: t.b, pack: t.pack };
-    let lines = t.ahead.lines.min(t.depth);
+    if KIND == TURN {
+        // SAFETY: passed on.
+        unsafe { turned::<T, S, MR, NV>(s, t, a[0], &mut acc) };
+    }
+    let depth = if KIND == TURN { 0 } else { t.depth };
+    let lines = t.ahead.lines.min(depth);
     if lines > 0 {
         let number = t.ahead.tile + tile;
         let (row, part) = (number / t.ahead.tiles_per_row, number % t.ahead.tiles_per_row);
@@ -143,7 +166,7 @@ unsafe fn one<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND:
             unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
         }
     }
-    for _ in lines..t.depth {
+    for _ in lines..depth {
         // SAFETY: passed on.
         unsafe { step::<T, S, MR, NV, KIND>(s, t, &mut cursor, &mut acc) };
     }
@@ -235,6 +258,66 @@ unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
     cursor.pack = cursor.pack.wrapping_add(NV * lanes);
 }
 
+/// All steps of a tile that turns B. `a` is row 0 of A.
+///
+/// # Safety
+/// As [`run_tiles`].
+#[inline(always)]
+unsafe fn turned<T: Element, S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    t: &Tiles<T>,
+    mut a: *const T,
+    acc: &mut [[T::V<S>; NV]; MR],
+) {
+    let mut b = t.b;
+    for _ in 0..t.depth / TURNED {
+        // SAFETY: the caller vouches for four elements of each lane's row, and for as many columns of A.
+        unsafe {
+            for vector in T::V::<S>::load_columns_ptr(s, b, t.b_vector_stride) {
+                add_turned(s, a, vector, acc);
+                a = a.wrapping_offset(t.a_k_stride);
+            }
+        }
+        b = b.wrapping_add(TURNED);
+    }
+    let rest = t.depth % TURNED;
+    if rest == 0 {
+        return;
+    }
+    // SAFETY: the last four of each lane's row: the caller vouches that there are as many. A as above.
+    unsafe {
+        let [_, second, third, last] =
+            T::V::<S>::load_columns_ptr(s, b.wrapping_sub(TURNED - rest), t.b_vector_stride);
+        if rest > 2 {
+            add_turned(s, a, second, acc);
+            a = a.wrapping_offset(t.a_k_stride);
+        }
+        if rest > 1 {
+            add_turned(s, a, third, acc);
+            a = a.wrapping_offset(t.a_k_stride);
+        }
+        add_turned(s, a, last, acc);
+    }
+}
+
+/// One step along k: column `a` of A times `vector`.
+///
+/// # Safety
+/// `a` is valid for reads of MR elements.
+#[inline(always)]
+unsafe fn add_turned<T: Element, S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    a: *const T,
+    vector: T::V<S>,
+    acc: &mut [[T::V<S>; NV]; MR],
+) {
+    for (i, sum) in acc.iter_mut().enumerate() {
+        // SAFETY: passed on.
+        let factor = T::V::<S>::splat(s, unsafe { read(a.wrapping_add(i)) });
+        sum[0] = factor.mul_add(vector, sum[0]);
+    }
+}
+
 /// One vector, or its first `count` lanes if it is the last of a tile that cuts it.
 ///
 /// # Safety
@@ -282,7 +365,7 @@ fn call<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND: u8>(s
 struct Table<T, S>(std::marker::PhantomData<(T, S)>);
 
 impl<T: Element, S: Simd> Table<T, S> {
-    const TILES: [[[TileFn<T, S>; 4]; MAX_VECTORS]; MAX_ROWS] = [
+    const TILES: [[[TileFn<T, S>; KINDS]; MAX_VECTORS]; MAX_ROWS] = [
         Self::row::<1>(),
         Self::row::<2>(),
         Self::row::<3>(),
@@ -297,16 +380,17 @@ impl<T: Element, S: Simd> Table<T, S> {
         Self::row::<12>(),
     ];
 
-    const fn row<const MR: usize>() -> [[TileFn<T, S>; 4]; MAX_VECTORS] {
+    const fn row<const MR: usize>() -> [[TileFn<T, S>; KINDS]; MAX_VECTORS] {
         [Self::kinds::<MR, 1>(), Self::kinds::<MR, 2>(), Self::kinds::<MR, 3>(), Self::kinds::<MR, 4>()]
     }
 
-    const fn kinds<const MR: usize, const NV: usize>() -> [TileFn<T, S>; 4] {
+    const fn kinds<const MR: usize, const NV: usize>() -> [TileFn<T, S>; KINDS] {
         [
             call::<T, S, MR, NV, WHOLE>,
             call::<T, S, MR, NV, CUT>,
             call::<T, S, MR, NV, HALF>,
             call::<T, S, MR, NV, PACK>,
+            call::<T, S, MR, NV, TURN>,
         ]
     }
 }
@@ -314,7 +398,7 @@ impl<T: Element, S: Simd> Table<T, S> {
 /// Computes register tiles.
 ///
 /// # Safety
-/// `rows` is at most [`tile_rows`] for `vectors`, `1 <= last_lanes <= LANES`; A, B and C are valid for
+/// `rows` is at most [`tile_rows`] for `vectors`, `1 <= last_lanes <= LANES`, `turns` as said there; A, B and C are valid for
 /// the elements that the strides reach from them (B's and C's last vector for `last_lanes`), C for writes, `pack`, if
 /// not null, for `depth * vectors * LANES` elements, and nothing else accesses those or C's meanwhile.
 #[inline(always)]
@@ -327,6 +411,10 @@ pub(crate) unsafe fn run_tiles<T: Element, S: Simd>(s: S, tiles: &Tiles<T>) {
             tiles.last_lanes == lanes && tiles.rows == tile_rows(S::ISA, tiles.vectors) && tiles.tiles == 1
         );
         PACK
+    } else if tiles.turns {
+        debug_assert!(tiles.last_lanes == lanes && tiles.vectors == 1 && turns_in_tile(S::ISA));
+        debug_assert!(tiles.b_k_stride == 1 && tiles.a_row_stride == 1);
+        TURN
     } else if tiles.last_lanes <= lanes / 2 {
         HALF
     } else if tiles.last_lanes < lanes {

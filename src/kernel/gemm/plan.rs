@@ -1,14 +1,15 @@
 //! How a product is cut: into tasks, blocks, panels and chunks; and in which orientation it is computed.
 
 use super::blocking::{
-    Blocking, CROWDED_ROWS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts,
+    Blocking, CROWDED_ROWS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts, tile_rows,
+    turns_in_tile,
 };
 use super::pack::COPY_ELEMENTS;
 use super::stream::{MOST_ROWS, SUMS};
 use super::view::Layout;
 use crate::context::Context;
 use crate::kernel::element::Element;
-use crate::simd::Caches;
+use crate::simd::{Caches, Isa};
 
 /// Where the tiles find B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) enum Source {
     Copied,
     /// In panels that are packed before the tiles.
     Turned,
+    /// In its columns, which the tiles turn themselves.
+    Columns,
     /// In panels of the caller's.
     Packed,
     /// In its rows, which few rows of A pass by once.
@@ -36,7 +39,7 @@ pub struct Plan {
     pub(super) blocking: Blocking,
     /// The transposed product is computed, which has the same sums: C' = B' A'.
     pub(super) swapped: bool,
-    /// C's columns, as computed, are not contiguous.
+    /// Tiles are computed in a copy: C's columns, as computed, are not contiguous, or the last tiles have other lanes than it.
     pub(super) scattered: bool,
     pub(super) pack_a: bool,
     pub(super) source: Source,
@@ -70,9 +73,11 @@ impl Plan {
         width: usize,
         blocking: Option<Blocking>,
     ) -> Self {
-        let lanes = context.isa().lanes(size_of::<T>());
-        let mut blocking = blocking.unwrap_or_else(|| Blocking::of(context.isa(), Caches::detect()));
-        let swapped = Self::swaps::<T>(shape, lanes);
+        let (isa, lanes) = (context.isa(), context.isa().lanes(size_of::<T>()));
+        let mut blocking = blocking.unwrap_or_else(|| Blocking::of(isa, Caches::detect()));
+        let turns = Self::turns_in_tile::<T>(shape, isa, lanes);
+        let swapped = Self::swaps::<T>(shape, isa, lanes, turns);
+        let turns = turns && swapped;
         let (a, b) = if swapped { (shape.b.transposed(), shape.a.transposed()) } else { (shape.a, shape.b) };
         let (m, n, k) = (a.rows, b.cols, a.cols);
         let vectors = n.div_ceil(lanes);
@@ -81,7 +86,9 @@ impl Plan {
                 *rows = CROWDED_ROWS.min(*rows);
             }
         }
-        if !shape.packed {
+        if turns {
+            blocking.tile_vectors = 1;
+        } else if !shape.packed {
             // All rows in one tile, if there is a narrower one that has room for them.
             let wide = blocking.tile_vectors;
             blocking.tile_vectors = (1..=wide)
@@ -92,10 +99,12 @@ impl Plan {
         }
         let panels = vectors.div_ceil(blocking.tile_vectors);
         let c_col_stride = if swapped { shape.c.row_stride } else { shape.c.col_stride };
-        let scattered = c_col_stride != 1 && n > 1;
+        let scattered = turns || c_col_stride != 1 && n > 1;
         let packs_from = if blocking.tile_vectors == 1 { NARROW_PACKS_FROM } else { PACKS_FROM };
         let source = if shape.packed {
             Source::Packed
+        } else if turns {
+            Source::Columns
         } else if b.col_stride != 1 && n > 1 {
             Source::Turned
         } else if !scattered
@@ -111,7 +120,8 @@ impl Plan {
         // What fits in a corner of L2 is there after its first use.
         let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
         // A is read one element per row and k: a long stride along k costs a cache line each.
-        let pack_a = source != Source::Streamed && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
+        let pack_a =
+            source != Source::Streamed && !turns && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
         let (task_rows, task_panels) =
             Self::task_shape(m, panels, width, &blocking, source == Source::Streamed);
         let row_blocks = Parts::new(m, task_rows);
@@ -143,8 +153,23 @@ impl Plan {
         stride.unsigned_abs().saturating_mul(size_of::<T>())
     }
 
+    /// True if the tiles of the transposed product can turn A themselves, and gain by it: those of few columns. Each reads four
+    /// elements of LANES rows at a time, so L1 (eight ways) has to hold a line of each; and is computed in a copy, since the last
+    /// of them have rows in common with those before.
+    fn turns_in_tile<T>(shape: &Shape, isa: Isa, lanes: usize) -> bool {
+        let Shape { a, b, c, packed, .. } = *shape;
+        turns_in_tile(isa)
+            && !packed
+            && c.rows >= lanes
+            && c.cols < 2 * lanes
+            && a.cols >= 4
+            && a.col_stride == 1
+            && b.col_stride == 1
+            && (lanes <= 8 || !Self::is_crowded::<T>(a.row_stride))
+    }
+
     /// True if the transposed product is the better one to compute.
-    fn swaps<T>(shape: &Shape, lanes: usize) -> bool {
+    fn swaps<T>(shape: &Shape, isa: Isa, lanes: usize, turns: bool) -> bool {
         let Shape { a, b, c, packed, by_column } = *shape;
         if packed || a.cols == 0 || c.rows == 0 || c.cols == 0 {
             return false;
@@ -156,24 +181,37 @@ impl Plan {
         if c.cols >= 2 * lanes || c.rows < lanes {
             return false;
         }
-        // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: a vector for each row, against
-        // one for each column and LANES rows, besides what turning A takes (measured on Zen 4: 50 for 16 x 16 of f32, 68 for 8 x 8
-        // of f64, and as much again of writing and reading the panel) and what is left of writing the transposed tiles. Rows of A that are multiples of
-        // 4 KiB apart share a set of L1, which has no room for a tile's: turning reads each line of them once.
+        // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: one for each column and LANES rows,
+        // besides what turning A takes and what is left of writing the transposed tiles; against one for each row and vector.
+        // Measured on Zen 4, f32, 128 rows, 500 and 1024 steps. Turning in the tile: four columns take 16 loads and 8 shuffles. In
+        // panels, written and read again: 6.1 to 7.2, with AVX2 9 to 11; where rows of A are multiples of 4 KiB apart 3 more.
+        let groups = c.cols.div_ceil(tile_rows(isa, 1)) as f64;
+        let (m, n) = (c.rows as f64, c.cols as f64);
         let turned = if a.row_stride == 1 {
             0.0
+        } else if turns {
+            (4.1 - n).max(0.7) * groups
         } else if a.col_stride == 1 {
-            match (Self::is_crowded::<T>(a.row_stride), size_of::<T>()) {
-                (false, _) => 7.0,
-                (true, 4) => 3.2,
-                (true, _) => 8.5,
-            }
+            let panels = if isa == Isa::Avx512 { 6.5 } else { 10.0 };
+            if Self::is_crowded::<T>(a.row_stride) { panels + 3.0 } else { panels }
         } else {
             16.0
         };
-        let (m, n) = (c.rows as f64, c.cols as f64);
         let along_m = (m / lanes as f64).ceil() * (n + turned) + 0.5 * m * n / a.cols as f64;
-        let along_n = (n / lanes as f64).ceil() * (m + if b.col_stride == 1 { 0.0 } else { 16.0 });
+        // A last vector of which half is in use takes 0.70 to 0.75 of a whole one, a wider one 1.2 of it where there are no masks,
+        // and its columns of a B to be turned are moved one by one.
+        let (whole, rest) = (c.cols / lanes, c.cols % lanes);
+        let cut = match rest {
+            0 => 0.0,
+            _ if rest <= lanes / 2 => 0.72,
+            _ if isa == Isa::Avx512 => 1.0,
+            _ => 1.2,
+        };
+        let turned = match b.col_stride {
+            1 => 0.0,
+            _ => 16.0 * whole as f64 + if rest > 0 { 40.0 } else { 0.0 },
+        };
+        let along_n = (whole as f64 + cut) * m + turned;
         along_m < along_n
     }
 
@@ -209,6 +247,9 @@ impl Plan {
 
     /// Panels of a group.
     pub(super) fn group(&self) -> usize {
+        if self.source == Source::Columns {
+            return 1;
+        }
         (self.blocking.group_vectors / self.blocking.tile_vectors).max(1)
     }
 
@@ -257,6 +298,13 @@ impl Plan {
         width.min(self.n.div_ceil(self.lanes) - panel * width)
     }
 
+    /// Lanes of the last panel that are columns of the one before, computed again and not written: tiles that turn B have no
+    /// cut vectors.
+    #[inline(always)]
+    pub(super) fn shared_lanes(&self, panel: usize) -> usize {
+        if self.source == Source::Columns { ((panel + 1) * self.lanes).saturating_sub(self.n) } else { 0 }
+    }
+
     /// Where a caller's packed panel of one chunk begins: all panels of a chunk, chunk after chunk.
     #[inline(always)]
     pub(super) fn packed_offset(&self, panel: usize, chunk: usize) -> usize {
@@ -283,5 +331,10 @@ impl Plan {
     /// True if what is computed is the transpose of C.
     pub(super) fn is_swapped(&self) -> bool {
         self.swapped
+    }
+
+    /// True if tiles turn B.
+    pub(super) fn turns_in_tiles(&self) -> bool {
+        self.source == Source::Columns
     }
 }

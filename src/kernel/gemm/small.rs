@@ -66,6 +66,7 @@ impl<T: Element> Kernel for Direct<'_, T> {
                     b: o.b.wrapping_add(col),
                     b_k_stride: o.b_row_stride,
                     b_vector_stride: lanes as isize,
+                    turns: false,
                     pack: std::ptr::null_mut(),
                     ahead: Ahead::nothing(o.b),
                     c: at(o.c.cast_const(), start, o.c_row_stride, col, 1).cast_mut(),

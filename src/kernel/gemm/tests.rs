@@ -1,6 +1,6 @@
 //! What the public interface cannot show: injected block sizes, and who writes which element.
 
-use super::blocking::{Blocking, MAX_VECTORS, register_tile, tile_rows};
+use super::blocking::{Blocking, MAX_VECTORS, register_tile, tile_rows, turns_in_tile};
 use super::driver::{Factor, Operands, product};
 use super::pack::{pack_all, packed_len};
 use super::plan::{Plan, Shape};
@@ -212,6 +212,7 @@ fn every_element_belongs_to_one_task() {
         (97, 40, 65),
         (5, 17, 1030),
         (40, 7, 19),
+        (45, 26, 1025),
     ];
     for context in contexts() {
         for (turn, &shape) in shapes.iter().enumerate() {
@@ -275,30 +276,41 @@ fn blocks_follow_the_caches() {
 #[test]
 fn thin_products_are_turned() {
     // Ten columns are few for 16 lanes only, which all sets have but the portable one.
-    let Some(isa) = Isa::available().find(|isa| isa.has_fma()) else { return };
-    let context = Context::new(isa).expect("available");
-    let swaps = |(m, n, k): (usize, usize, usize), a: usize, b: usize, c: usize, by_column: bool| {
-        let data = vec![0.0_f32; 1 << 20];
-        let layout = |rows, cols, kind| {
-            if kind == 0 {
-                MatRef::row_major(&data, rows, cols).expect("fits").layout()
-            } else {
-                MatRef::col_major(&data, rows, cols).expect("fits").layout()
-            }
+    for isa in Isa::available().filter(|isa| isa.has_fma()) {
+        let context = Context::new(isa).expect("available");
+        let plan = |(m, n, k): (usize, usize, usize), a: usize, b: usize, c: usize, by_column: bool| {
+            let data = vec![0.0_f32; 1 << 20];
+            let layout = |rows, cols, kind| {
+                if kind == 0 {
+                    MatRef::row_major(&data, rows, cols).expect("fits").layout()
+                } else {
+                    MatRef::col_major(&data, rows, cols).expect("fits").layout()
+                }
+            };
+            let (a, b, c) = (layout(m, k, a), layout(k, n, b), layout(m, n, c));
+            Plan::new::<f32>(&context, &Shape { a, b, c, packed: false, by_column }, 1, None)
         };
-        let shape =
-            Shape { a: layout(m, k, a), b: layout(k, n, b), c: layout(m, n, c), packed: false, by_column };
-        Plan::new::<f32>(&context, &shape, 1, None).is_swapped()
-    };
-    assert!(!swaps((128, 10, 512), 0, 0, 0, true), "the last layer of a classifier: turning A takes longer");
-    assert!(swaps((128, 10, 1024), 0, 0, 0, true), "unless its rows crowd into one set of L1");
-    assert!(swaps((128, 4, 512), 0, 0, 0, true), "or the lanes would be idle");
-    assert!(swaps((512, 10, 128), 1, 0, 0, true), "and its gradient by the weights");
-    assert!(swaps((512, 1, 512), 0, 0, 0, false), "a matrix times a vector");
-    assert!(!swaps((8, 10, 512), 0, 0, 0, true), "no more rows than columns");
-    assert!(!swaps((128, 64, 512), 0, 0, 0, true), "wide enough");
-    assert!(swaps((128, 64, 512), 0, 0, 1, false), "C stored by columns");
-    assert!(!swaps((128, 64, 512), 0, 0, 1, true), "C stored by columns, with a bias");
+        let swaps = |sizes, a, b, c, by_column| plan(sizes, a, b, c, by_column).is_swapped();
+        // Where tiles turn A themselves, that costs next to nothing.
+        let in_tile = turns_in_tile(isa);
+        for sizes in [(128, 10, 512), (128, 4, 512), (160, 20, 40), (1000, 1, 700)] {
+            let plan = plan(sizes, 0, 0, 0, true);
+            assert_eq!(plan.is_swapped(), in_tile, "{isa} {sizes:?}: the last layer of a classifier");
+            assert_eq!(plan.turns_in_tiles(), in_tile, "{isa} {sizes:?}");
+        }
+        assert!(
+            !plan((128, 10, 1024), 0, 0, 0, true).turns_in_tiles(),
+            "{isa}: its rows crowd into one set of L1"
+        );
+        assert!(!plan((128, 10, 512), 0, 1, 0, true).turns_in_tiles(), "{isa}: B by columns");
+        assert!(!plan((128, 10, 3), 0, 0, 0, true).turns_in_tiles(), "{isa}: too short");
+        assert!(swaps((512, 10, 128), 1, 0, 0, true), "{isa}: its gradient by the weights");
+        assert!(!swaps((8, 10, 512), 0, 0, 0, true), "{isa}: no more rows than columns");
+        assert!(!swaps((128, 16, 512), 0, 0, 0, true), "{isa}: a whole vector");
+        assert!(!swaps((128, 64, 512), 0, 0, 0, true), "{isa}: wide enough");
+        assert!(swaps((128, 64, 512), 0, 0, 1, false), "{isa}: C stored by columns");
+        assert!(!swaps((128, 64, 512), 0, 0, 1, true), "{isa}: C stored by columns, with a bias");
+    }
 }
 
 /// Operands of one product, in either type: what [`one_hash`] runs again and again.
@@ -361,7 +373,15 @@ impl<T: Element> Case<T> {
 
 /// Thin, turned, packed or plain: one hash for any blocks and any number of members, on every fused instruction set.
 fn one_hash<T: Element>() {
-    let shapes = [(40, 7, 19), (33, 1, 1030), (150, 40, 70), (29, 70, 600), (70, 15, 520), (3, 150, 65)];
+    let shapes = [
+        (40, 7, 19),
+        (33, 1, 1030),
+        (150, 40, 70),
+        (29, 70, 600),
+        (70, 15, 520),
+        (45, 26, 1025),
+        (3, 150, 65),
+    ];
     for (turn, sizes) in shapes.into_iter().enumerate() {
         // A, B and C by rows, by columns, and backwards.
         for storages in [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1], [2, 2, 2], [0, 2, 1]] {

@@ -1,4 +1,4 @@
-//! Square blocks turned in registers: every element at its place, its bits unchanged, nothing else touched.
+//! Square blocks and four columns turned in registers: every element at its place, its bits unchanged, nothing else touched.
 
 use super::guard::{Guarded, Plain};
 use super::{Number, Random, lanes, nasty, selections};
@@ -106,4 +106,72 @@ fn blocks_are_turned_f32() {
 #[test]
 fn blocks_are_turned_f64() {
     all::<f64>();
+}
+
+/// Four columns, written to `target` one after the other.
+struct Columns<T> {
+    source: *const T,
+    stride: isize,
+    target: *mut T,
+}
+
+impl<T: Number> Kernel for Columns<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: the test's rows lie within their buffer, and there is room for four vectors.
+        unsafe {
+            for (j, vector) in
+                T::V::<S>::load_columns_ptr(s, self.source, self.stride).into_iter().enumerate()
+            {
+                vector.store_ptr(self.target.add(j * T::V::<S>::LANES));
+            }
+        }
+    }
+}
+
+/// Rows of four elements, the first and the last of which are the first and the last of their pages.
+fn columns<T: Number + Plain>() {
+    let most = T::MOST_LANES;
+    let mut random = Random(8);
+    let distinct: Vec<T> = (0..8 * most * most).map(|_| T::with_bits(random.next())).collect();
+    let nasty = nasty::<T>();
+    let mut pages = Guarded::<T>::new(8 * most * most);
+    for selected in selections() {
+        let lanes = lanes::<T>(selected);
+        for stride in [4_isize, 5, 16, 61, 64, -4, -7, -64, 1, 0, -1] {
+            let reach = stride.unsigned_abs() * (lanes - 1);
+            let first = if stride < 0 { reach } else { 0 };
+            for at_end in [false, true] {
+                for values in [&distinct, &nasty] {
+                    let source = if at_end { pages.at_end(reach + 4) } else { pages.at_start(reach + 4) };
+                    source.iter_mut().enumerate().for_each(|(i, x)| *x = values[i % values.len()]);
+                    let mut target = vec![T::zero(); 4 * lanes];
+                    let from = source[first..].as_ptr();
+                    selected.run(Columns { source: from, stride, target: target.as_mut_ptr() });
+                    for (at, x) in target.iter().enumerate() {
+                        let (j, i) = (at / lanes, at % lanes);
+                        let expected = source[(first as isize + i as isize * stride) as usize + j];
+                        assert_eq!(
+                            x.bits(),
+                            expected.bits(),
+                            "{} stride {stride}, at end: {at_end}: row {i}, column {j}",
+                            selected.isa()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_are_turned_f32() {
+    columns::<f32>();
+}
+
+#[test]
+fn columns_are_turned_f64() {
+    columns::<f64>();
 }
