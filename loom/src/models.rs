@@ -183,6 +183,29 @@ fn a_body_that_unwinds() {
     });
 }
 
+/// Two teams with one crew: the helper waits for the second one, or leaves between them and another is called.
+#[test]
+fn a_crew_that_is_kept() {
+    check(2, || {
+        let threads = RefCell::new(Vec::new());
+        let call = |helper: Helper| {
+            threads.borrow_mut().push(loom::thread::spawn(move || helper.run(|round| round < 1)));
+        };
+        let mut team = Team::new(2, &call);
+        for _ in 0..2 {
+            // Freed before the next team is there.
+            let memory = Memory::new(2);
+            team.phase(2, &|tile| memory.add(tile.index));
+            (0..2).for_each(|index| assert_eq!(memory.get(index), 1));
+            let crew = team.park().expect("a team of two has one");
+            drop(memory);
+            team = Team::with(crew, &call);
+        }
+        drop(team);
+        threads.into_inner().into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
 /// Every tile panics, on both threads: the first payload reaches the leader, the next phase is a whole one.
 #[test]
 fn panics() {

@@ -7,13 +7,13 @@
 //!     body:  phase(8, f)  - - - - ->  comes, takes tiles     (its thread is busy)
 //!            phase(5, g)              takes tiles            comes, takes tiles
 //!                                     rests: rayon::yield_now, so that the host's jobs run
-//!     closes                          goes                   finds the team closed, goes
+//!     parks                           waits a moment, goes   finds the team parked, goes
 //! ```
 //!
 //! `team.rs` is the protocol; this file is the only one that knows rayon. A helper is a job of its own (`rayon::spawn`)
 //! that owns its share of the team's state. `rayon::scope` would not do: it waits for jobs that never began, and runs
 //! other jobs of the host's on the caller's stack meanwhile, whatever locks the caller holds. The leader here never
-//! enters rayon but to spawn.
+//! enters rayon but to spawn. A thread keeps the crew of its last team, so that many small calls have the same helpers.
 
 mod cores;
 #[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "without rayon nobody is called to a team"))]
@@ -33,6 +33,12 @@ use std::time::{Duration, Instant};
 /// From the beginning of a call to that of the next: a worker of the pool is still awake 20 microseconds after its last job, and the
 /// calls that ask take up to 35.
 const ROW: Duration = Duration::from_micros(50);
+
+/// The same for calls so short that a helper has to be there: it looks for the next team for some ten microseconds.
+const CLOSE_ROW: Duration = Duration::from_micros(10);
+
+/// Where no helper came to a short call, as many are made alone before one calls again.
+const ALONE: u32 = 16;
 
 /// No call uses more threads, whatever it asks for: `Max(usize::MAX)` is not worth a slot each.
 const MAX_WIDTH: usize = 1024;
@@ -58,17 +64,36 @@ pub(crate) fn limit(parallelism: Parallelism) -> usize {
 /// True if this thread asked the same a moment ago: so threads that slept are woken for the second of many small calls, and are
 /// awake for the others, and nobody pays for waking them who makes one call now and then.
 pub(crate) fn in_a_row() -> bool {
+    since_last_asked().is_some_and(|time| time < ROW)
+}
+
+/// [`in_a_row`] for calls that are only worth sharing with a helper that is there already. Where all threads of a pool are busy, nobody
+/// comes: then few of these calls ask for it.
+pub(crate) fn close_in_a_row() -> bool {
+    thread_local! {
+        static CALLS: Cell<u32> = const { Cell::new(0) };
+    }
+    let close = since_last_asked().is_some_and(|time| time < CLOSE_ROW);
+    close
+        && (helper_came()
+            || CALLS
+                .try_with(|calls| calls.replace(calls.get().wrapping_add(1)) % ALONE == 0)
+                .unwrap_or(false))
+}
+
+/// Since this thread called this last; `None` for the first time.
+fn since_last_asked() -> Option<Duration> {
     thread_local! {
         static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
     }
     // No clock there, and no threads.
     if cfg!(target_family = "wasm") {
-        return false;
+        return None;
     }
     let now = Instant::now();
     // No thread-local storage: this thread is ending.
     let last = LAST.try_with(|last| last.replace(Some(now))).ok().flatten();
-    last.is_some_and(|last| now.duration_since(last) < ROW)
+    last.map(|last| now.duration_since(last))
 }
 
 /// For the bench of what a region costs: a region of up to `width` members, and in it as many phases as `body` asks
@@ -85,8 +110,7 @@ pub fn region<R>(width: usize, body: impl FnOnce(&dyn Fn(usize, &(dyn Fn(usize) 
 pub(crate) fn with_team<R>(width: usize, body: impl FnOnce(&Team<'_>) -> R) -> R {
     #[cfg(feature = "rayon")]
     if width > 1 && pool_threads() > 0 {
-        let call = |helper| pool::spawn(width, helper);
-        return body(&Team::new(width.min(MAX_WIDTH), &call));
+        return pool::with_team(width.min(MAX_WIDTH), body);
     }
     let _ = width;
     body(&Team::alone())
@@ -97,12 +121,17 @@ fn pool_threads() -> usize {
     0
 }
 
+#[cfg(not(feature = "rayon"))]
+fn helper_came() -> bool {
+    false
+}
+
 #[cfg(feature = "rayon")]
-use pool::threads as pool_threads;
+use pool::{helper_came, threads as pool_threads};
 
 #[cfg(feature = "rayon")]
 mod pool {
-    use super::team::Helper;
+    use super::team::{Crew, Helper, Team};
     use crate::environment;
     use std::cell::Cell;
     use std::error::Error;
@@ -121,6 +150,35 @@ mod pool {
     thread_local! {
         /// The helpers that this thread called and that have not begun.
         static CALLED: Arc<AtomicUsize> = Arc::new(AtomicUsize::new(0));
+
+        /// The crew of this thread's last team. (A thread's pool is always the same.)
+        static KEPT: Cell<Option<Crew>> = const { Cell::new(None) };
+    }
+
+    /// True if the last team of this thread had help.
+    pub(super) fn helper_came() -> bool {
+        let came = |kept: &Cell<Option<Crew>>| {
+            let crew = kept.take();
+            let came = crew.as_ref().is_some_and(Crew::came);
+            kept.set(crew);
+            came
+        };
+        KEPT.try_with(came).unwrap_or(false)
+    }
+
+    /// Calls `body` with a team. Where one follows close on another of the same thread, the helpers are still there: calling one
+    /// takes 2 to 3 microseconds until it comes, as long as a product of 64 x 64 x 64.
+    pub(super) fn with_team<R>(width: usize, body: impl FnOnce(&Team<'_>) -> R) -> R {
+        let call = |helper| spawn(width, helper);
+        // No thread-local storage: this thread is ending.
+        let kept = KEPT.try_with(Cell::take).ok().flatten();
+        let team = match kept.filter(|crew| crew.fits(width)) {
+            Some(crew) => Team::with(crew, &call),
+            None => Team::new(width, &call),
+        };
+        let result = body(&team);
+        let _ = KEPT.try_with(|kept| kept.set(team.park()));
+        result
     }
 
     /// The number of threads in the pool that the caller would use; 0 if there is none.
@@ -147,7 +205,7 @@ mod pool {
     }
 
     /// Sends `helper` to the pool, or drops it if too many are waiting there.
-    pub(super) fn spawn(width: usize, helper: Helper) {
+    fn spawn(width: usize, helper: Helper) {
         // No thread-local storage: this thread is ending.
         let Ok(called) = CALLED.try_with(Arc::clone) else { return };
         if called.load(Ordering::Relaxed) >= QUEUED.max(2 * width) {

@@ -44,6 +44,10 @@
 //! 7. **A member number is one thread's.** A slot has `taken` set from the call of its helper until that helper is gone
 //!    (Release to Acquire), and only then another is called. Helpers run tiles in `run` alone, not while they rest.
 //!
+//! A leader may keep its crew when a team ends, and lead the next one with it. To the protocol that is one team with more phases: none
+//! of the above asks how long it is until the next. `parked` and `away` are hints, which nothing of it depends on: a helper that
+//! finds nothing while the crew is parked leaves, and a crew with a helper that may be busy elsewhere is not worth keeping.
+//!
 //! `phase` in the slot is a doorbell, nothing depends on it: it tells a spinning helper that looking is worth it. It is in
 //! the slot's line, with `left`, the job and `done`, so a phase costs one line there and one line back per helper.
 //!
@@ -88,6 +92,8 @@ struct Slot {
     job: UnsafeCell<Job>,
     /// A helper for this slot was called and is not gone.
     taken: AtomicBool,
+    /// The helper rests, which may take long. A hint.
+    away: AtomicBool,
 }
 
 /// Before the first phase.
@@ -99,6 +105,8 @@ type Payload = Box<dyn Any + Send>;
 
 struct Shared {
     slots: Box<[Slot]>,
+    /// No team is open: helpers need not rest. A hint.
+    parked: AtomicBool,
     /// A tile of this phase panicked: the others are only counted.
     failed: AtomicBool,
     /// The first panic of the phase. Written by who set `failed`, read by the leader after the phase.
@@ -120,9 +128,11 @@ impl Shared {
             done: AtomicUsize::new(0),
             job: UnsafeCell::new(Job { run: &|_| {}, end: 0 }),
             taken: AtomicBool::new(false),
+            away: AtomicBool::new(false),
         };
         Self {
             slots: (0..width).map(slot).collect(),
+            parked: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             payload: UnsafeCell::new(None),
         }
@@ -182,32 +192,33 @@ impl Shared {
 /// It is neither Send nor Sync, so a tile cannot start a phase of the team that it belongs to.
 pub(crate) struct Team<'a> {
     /// None for a team of one.
-    crew: Option<Crew<'a>>,
-}
-
-struct Crew<'a> {
-    shared: Arc<Shared>,
+    crew: Option<Crew>,
     /// Takes a helper to where it will run some time, or drops it. It must not wait.
     call: &'a dyn Fn(Helper),
-    /// The number of the last phase.
-    phase: Cell<usize>,
-    /// The sum of all `done` when no phase is running, modulo 2^n.
-    helped: Cell<usize>,
 }
 
 impl<'a> Team<'a> {
     /// The leader alone: no atomics.
     pub(crate) fn alone() -> Self {
-        Self { crew: None }
+        Self { crew: None, call: &|_| {} }
     }
 
     /// A leader and up to `width - 1` helpers, each called when a phase has a use for it.
     pub(crate) fn new(width: usize, call: &'a dyn Fn(Helper)) -> Self {
-        if width < 2 {
-            return Self::alone();
-        }
-        let shared = Arc::new(Shared::new(width));
-        Self { crew: Some(Crew { shared, call, phase: Cell::new(NEVER), helped: Cell::new(0) }) }
+        Self { crew: (width > 1).then(|| Crew::new(width)), call }
+    }
+
+    /// A leader with a crew that was parked.
+    pub(crate) fn with(crew: Crew, call: &'a dyn Fn(Helper)) -> Self {
+        crew.shared.parked.store(false, Ordering::Relaxed);
+        Self { crew: Some(crew), call }
+    }
+
+    /// Ends the team, but keeps its crew for the next one of this thread's.
+    pub(crate) fn park(self) -> Option<Crew> {
+        let crew = self.crew?;
+        crew.shared.parked.store(true, Ordering::Relaxed);
+        Some(crew)
     }
 
     /// The number of members that there may be: member numbers are below it.
@@ -224,14 +235,42 @@ impl<'a> Team<'a> {
     pub(crate) fn phase(&self, tiles: usize, run: &(dyn Fn(Tile) + Sync)) {
         match &self.crew {
             // One tile is the leader's own, and not worth waking anyone.
-            Some(crew) if tiles > 1 => crew.phase(tiles, run),
+            Some(crew) if tiles > 1 => crew.phase(tiles, run, self.call),
             _ => (0..tiles).for_each(|index| run(Tile { index, member: 0 })),
         }
     }
 }
 
-impl Crew<'_> {
-    fn phase(&self, tiles: usize, run: &(dyn Fn(Tile) + Sync)) {
+/// The helpers of a team, also between two teams.
+pub(crate) struct Crew {
+    shared: Arc<Shared>,
+    /// The number of the last phase.
+    phase: Cell<usize>,
+    /// The sum of all `done` when no phase is running, modulo 2^n.
+    helped: Cell<usize>,
+    /// A helper ran some of the last phase.
+    came: Cell<bool>,
+}
+
+impl Crew {
+    fn new(width: usize) -> Self {
+        let shared = Arc::new(Shared::new(width));
+        Self { shared, phase: Cell::new(NEVER), helped: Cell::new(0), came: Cell::new(false) }
+    }
+
+    /// True if a helper ran some of the last phase.
+    pub(crate) fn came(&self) -> bool {
+        self.came.get()
+    }
+
+    /// True if a team of `width` can do no better than go on with this crew: any other width would give its helpers numbers
+    /// that the team has not.
+    pub(crate) fn fits(&self, width: usize) -> bool {
+        let slots = &self.shared.slots;
+        slots.len() == width && !slots[1..].iter().any(|slot| slot.away.load(Ordering::Relaxed))
+    }
+
+    fn phase(&self, tiles: usize, run: &(dyn Fn(Tile) + Sync), call: &dyn Fn(Helper)) {
         let shared = &*self.shared;
         let width = shared.slots.len();
         // SAFETY: only the lifetime changes. The pointer is used under a claim, and all claims end before this function
@@ -266,7 +305,7 @@ impl Crew<'_> {
                 slot.taken.store(true, Ordering::Relaxed);
                 let helper = Helper { shared: Arc::clone(&self.shared), member };
                 // The phase is running: if the call panics, that too is raised after it.
-                shared.guard(|| (self.call)(helper));
+                shared.guard(|| call(helper));
             }
         }
 
@@ -274,6 +313,7 @@ impl Crew<'_> {
         shared.work(0, |count| mine += count);
         let helped = self.helped.get().wrapping_add(tiles - mine);
         self.helped.set(helped);
+        self.came.set(mine < tiles);
         if mine < tiles {
             let mut spins = 0;
             while shared.slots[1..]
@@ -301,7 +341,7 @@ impl Crew<'_> {
     }
 }
 
-impl Drop for Crew<'_> {
+impl Drop for Crew {
     /// Sends the helpers away, also when the body unwinds. There is nothing to wait for: see (3).
     fn drop(&mut self) {
         for slot in &self.shared.slots[1..] {
@@ -317,12 +357,15 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    /// Helps until the team is closed or `rest` returns false.
+    /// Helps until the team is closed, or parked for some time, or `rest` returns false.
     ///
     /// `rest` is called when there was no work for a while, with the number of times that it has been called since. It
     /// may do anything for as long as it likes: nobody waits for a helper that rests.
     pub(crate) fn run(self, mut rest: impl FnMut(u32) -> bool) {
         let slot = &self.shared.slots[self.member];
+        if self.shared.parked.load(Ordering::Relaxed) {
+            return;
+        }
         let (mut seen, mut spins, mut rests) = (NEVER, 0, 0);
         loop {
             let phase = slot.phase.load(Ordering::Acquire);
@@ -340,7 +383,14 @@ impl Helper {
                 spins += 1;
                 spin_loop();
             } else {
-                if !rest(rests) {
+                // The next team of this leader's has not come in all that time.
+                if self.shared.parked.load(Ordering::Relaxed) {
+                    return;
+                }
+                slot.away.store(true, Ordering::Relaxed);
+                let stays = rest(rests);
+                slot.away.store(false, Ordering::Relaxed);
+                if !stays {
                     return;
                 }
                 rests = rests.saturating_add(1);

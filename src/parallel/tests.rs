@@ -206,6 +206,72 @@ fn helpers_that_left_are_called_again() {
     });
 }
 
+/// A crew that is parked is left by its helpers, though nobody closes it, and goes on with others.
+#[test]
+fn a_parked_crew_is_left() {
+    let _watchdog = Watchdog::new("a_parked_crew_is_left");
+    let threads = std::cell::RefCell::new(Vec::new());
+    let call = |helper: team::Helper| {
+        threads.borrow_mut().push(std::thread::spawn(move || helper.run(|_| true)));
+    };
+    let mut team = Team::new(3, &call);
+    for round in 0..20 {
+        let cells = Cells::new(3);
+        team.phase(3, &|tile| cells.update(tile.index, |x| x + 1));
+        (0..3).for_each(|index| assert_eq!(cells.get(index), 1));
+        if round % 2 == 0 {
+            // Until they have come, or have never been needed.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let crew = team.park().expect("a team of three has one");
+        if round % 3 == 0 {
+            // `rest` lets them stay for ever: only the parking ends them.
+            threads.take().into_iter().for_each(|thread: std::thread::JoinHandle<()>| thread.join().unwrap());
+            assert!(crew.fits(3));
+        }
+        assert!(!crew.fits(2) && !crew.fits(4));
+        team = Team::with(crew, &call);
+    }
+    assert!(Team::alone().park().is_none());
+    drop(team);
+    threads.into_inner().into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A helper that rests may be busy with something else for long: its crew is not kept.
+#[test]
+fn a_crew_whose_helper_is_away() {
+    let _watchdog = Watchdog::new("a_crew_whose_helper_is_away");
+    let (rests, go) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let call = |helper: team::Helper| {
+            let (rests, go) = (&rests, &go);
+            scope.spawn(move || {
+                helper.run(|_| {
+                    rests.store(true, Ordering::Release);
+                    while !go.load(Ordering::Acquire) {
+                        std::thread::yield_now();
+                    }
+                    false
+                });
+            });
+        };
+        let team = Team::new(2, &call);
+        team.phase(2, &|_| {});
+        while !rests.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let crew = team.park().expect("a team of two has one");
+        assert!(!crew.fits(2));
+        // The next team makes do without it.
+        let team = Team::with(crew, &call);
+        let cells = Cells::new(5);
+        team.phase(5, &|tile| cells.update(tile.index, |x| x + 1));
+        (0..5).for_each(|index| assert_eq!(cells.get(index), 1));
+        assert!(!team.park().expect("as above").came());
+        go.store(true, Ordering::Release);
+    });
+}
+
 #[cfg(feature = "rayon")]
 #[test]
 fn inside_the_hosts_jobs() {
@@ -451,6 +517,9 @@ fn what_is_in_a_row() {
         assert!(!in_a_row());
         // The thread may lose its core between two calls, but not each time.
         assert!((0..1000).any(|_| in_a_row()));
+        // Nobody came: most go alone.
+        let shared = (0..1600).filter(|_| close_in_a_row()).count();
+        assert!((1..=100).contains(&shared), "{shared}");
         std::thread::sleep(Duration::from_millis(1));
         assert!(!in_a_row());
         std::thread::spawn(|| assert!(!in_a_row())).join().unwrap();

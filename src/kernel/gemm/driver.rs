@@ -132,11 +132,7 @@ impl<T: Element> Kernel for Task<'_, T> {
         let packed_b = o.workspace.wrapping_add(self.member * plan.workspace_len());
         let packed_a = packed_b.wrapping_add(plan.packed_b_len());
         let copy = packed_a.wrapping_add(plan.packed_a_len());
-        let (block_row, block_panel) = if plan.row_blocks.count() == 1 {
-            (0, self.task)
-        } else {
-            (self.task % plan.row_blocks.count(), self.task / plan.row_blocks.count())
-        };
+        let (block_row, block_panel) = plan.blocks_of(self.task);
         let (first_row, rows) = plan.row_blocks.part(block_row);
         let (first_panel, panels) = plan.panel_blocks.part(block_panel);
         if plan.source == Source::Streamed {

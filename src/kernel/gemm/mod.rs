@@ -58,11 +58,17 @@ use view::{Layout, MatMut, MatRef};
 /// The longest sum whose terms are all the same element of A times the same element of B.
 const MAX_REPEATS: usize = u32::MAX as usize;
 
-/// Multiply-adds that a thread should have at least: 2 to 5 microseconds, where a meeting of hot threads takes 0.3.
-const WORK_PER_THREAD: f64 = 2.5e5;
+/// Multiply-adds that a thread should have at least: 2 to 5 microseconds, where a meeting of hot threads takes 0.3 to 1.
+const WORK_PER_THREAD: f64 = 1.25e5;
+
+/// From so many on, a helper is worth calling: 2 to 3 microseconds until it comes, if its thread is awake.
+const WORK_THAT_CALLS: f64 = 5e5;
 
 /// From so many on, threads are worth waking: some 15 microseconds if they sleep.
 const WORK_THAT_WAKES: f64 = 2e6;
+
+/// From so many rows (or columns) of C that are contiguous in memory on, those small products are shared: fewer would be cut across.
+const LINES: usize = 16;
 
 /// What is done to each element of the result before it is stored, in this order.
 ///
@@ -204,10 +210,20 @@ fn check<T: Element>(
         return Ok(1);
     }
     let work = m as f64 * n as f64 * k as f64;
-    if work < 2.0 * WORK_PER_THREAD || work < WORK_THAT_WAKES && !parallel::in_a_row() {
+    let shares = match work {
+        _ if work < 2.0 * WORK_PER_THREAD => false,
+        _ if work < WORK_THAT_CALLS => lines(c.layout()) >= LINES && parallel::close_in_a_row(),
+        _ => work >= WORK_THAT_WAKES || parallel::in_a_row(),
+    };
+    if !shares {
         return Ok(1);
     }
     Ok(parallel::limit(context.parallelism()).min((work / WORK_PER_THREAD) as usize))
+}
+
+/// Rows of a C of rows, columns of a C of columns.
+fn lines(c: Layout) -> usize {
+    if c.col_stride == 1 { c.rows } else { c.cols }
 }
 
 /// Says which operand of an m x n x k product has another shape than C and A's columns ask for.

@@ -1,8 +1,8 @@
 //! How a product is cut: into tasks, blocks, panels and chunks; and in which orientation it is computed.
 
 use super::blocking::{
-    Blocking, CROWDED_ROWS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts, tile_rows,
-    turns_in_tile,
+    Blocking, CROWDED_ROWS, K_CHUNK, NARROW_PACKS_FROM, PACKS_FROM, PREFETCHES_FROM, Parts, WORK_PER_TASK,
+    tile_rows, turns_in_tile,
 };
 use super::pack::COPY_ELEMENTS;
 use super::stream::{MOST_ROWS, SUMS};
@@ -26,6 +26,21 @@ pub(super) enum Source {
     Packed,
     /// In its rows, which few rows of A pass by once.
     Streamed,
+}
+
+/// What is cut first, where a product is cut into tasks.
+///
+/// A small one into blocks of C whose elements are neighbours in memory: where a line's neighbour is another thread's, each takes lines from
+/// the other one's cache, those too that its core only expects to need. Measured on Zen 4, two threads, lines 0.35 us apart: 16 x
+/// 256 x 64 took 5.3 us cut by columns, 3.0 by rows (4.7 on one thread); 100 cubed 12.7 and 10.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// B fits in L2, where all read it.
+    Rows,
+    /// C's columns, as computed, are what is contiguous in memory, if anything is.
+    Columns,
+    /// B and A are cut alike.
+    Longer,
 }
 
 /// Shape, blocks and tasks of one product.
@@ -122,8 +137,14 @@ impl Plan {
         // A is read one element per row and k: a long stride along k costs a cache line each.
         let pack_a =
             source != Source::Streamed && !turns && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
-        let (task_rows, task_panels) =
-            Self::task_shape(m, panels, width, &blocking, source == Source::Streamed);
+        let target = Self::target(width, m as f64 * n as f64 * k as f64);
+        let all_rows = source == Source::Streamed;
+        let cut_first = match (scattered, prefetches) {
+            (true, _) => Cut::Columns,
+            (false, false) => Cut::Rows,
+            (false, true) => Cut::Longer,
+        };
+        let (task_rows, task_panels) = Self::task_shape(m, panels, target, &blocking, all_rows, cut_first);
         let row_blocks = Parts::new(m, task_rows);
         let panel_blocks = Parts::new(panels, task_panels);
         let depth_blocks = Parts::new(k.div_ceil(K_CHUNK).max(1), blocking.block_chunks);
@@ -215,21 +236,30 @@ impl Plan {
         along_m < along_n
     }
 
-    /// Rows and panels of a task: everything for one thread; for several, halved until there are four tasks each, so
-    /// that the one who comes late or is slow costs little. A plan that streams has `all_rows` in each.
+    /// How many tasks there should be: one for one thread; for several four each, so that the one who comes late or is slow costs
+    /// little, or as many as are worth being taken by another thread, whose cache has other lines of C.
+    fn target(width: usize, work: f64) -> usize {
+        if width > 1 { width.saturating_mul(4).min((work / WORK_PER_TASK) as usize).max(width) } else { 1 }
+    }
+
+    /// Rows and panels of a task: everything, halved until there are `target` tasks. A plan that streams has `all_rows` in each.
     fn task_shape(
         m: usize,
         panels: usize,
-        width: usize,
+        target: usize,
         blocking: &Blocking,
         all_rows: bool,
+        cut_first: Cut,
     ) -> (usize, usize) {
         let rows_of_tile = if all_rows { m } else { blocking.tile_rows[blocking.tile_vectors - 1] };
         let mut rows = blocking.task_rows.max(if all_rows { m } else { 0 }).min(m).max(1);
         let mut cols = blocking.task_vectors.div_ceil(blocking.tile_vectors).min(panels).max(1);
-        let target = if width > 1 { width.saturating_mul(4) } else { 1 };
         while m.div_ceil(rows).saturating_mul(panels.div_ceil(cols)) < target {
-            let wide = cols.saturating_mul(blocking.tile_vectors * 16) > rows;
+            let wide = match cut_first {
+                Cut::Rows => false,
+                Cut::Columns => true,
+                Cut::Longer => cols.saturating_mul(blocking.tile_vectors * 16) > rows,
+            };
             if cols > 1 && (wide || rows <= rows_of_tile) {
                 cols = cols.div_ceil(2);
             } else if rows > rows_of_tile {
@@ -289,6 +319,20 @@ impl Plan {
     /// The number of tasks.
     pub(crate) fn tasks(&self) -> usize {
         self.row_blocks.count() * self.panel_blocks.count()
+    }
+
+    /// The block of rows and the block of panels of a task. A member begins with tasks that follow each other: of one block of
+    /// panels, which it then finds in its cache; where all of B fits there, of one block of rows.
+    #[inline(always)]
+    pub(super) fn blocks_of(&self, task: usize) -> (usize, usize) {
+        let (rows, panels) = (self.row_blocks.count(), self.panel_blocks.count());
+        if rows == 1 {
+            (0, task)
+        } else if self.prefetches || self.scattered {
+            (task % rows, task / rows)
+        } else {
+            (task / panels, task % panels)
+        }
     }
 
     /// Vectors of panel `panel`: only the last can be narrower.
