@@ -109,9 +109,10 @@ fn serial<T: Element>() {
     }
 }
 
-/// Measured on up to `width` threads: what the members share (2 allocations) and a job for each thread beside the caller,
-/// `width + 1` a product, all together less than 190 bytes for each of `width`; and a block of rayon's queue, of 1,520
-/// bytes, for every 63 jobs. The buffers for packing, which are larger, are not among them.
+/// Measured on up to `width` threads, where no helper stays for the next product: what the members share (2 allocations) and a job
+/// for each thread beside the caller, `width + 1` a product, all together less than 190 bytes for each of `width`; and a block of
+/// rayon's queue, of 1,520 bytes, for every 63 jobs. Where they stay: nothing. The buffers for packing, which are larger, are not
+/// among them.
 fn threads<T: Element>() {
     const RUNS: usize = 40;
     // `run` makes three products.
@@ -119,14 +120,18 @@ fn threads<T: Element>() {
     let shapes = [((90, 260, 100), [0; 3]), ((110, 120, 180), [1; 3]), ((450, 10, 500), [0; 3])];
     for context in contexts() {
         for width in [2, 4, 8] {
-            let context = context.with_parallelism(Parallelism::Max(width));
+            let (other, context) =
+                [width + 1, width].map(|most| context.with_parallelism(Parallelism::Max(most))).into();
             for (shape, kinds) in shapes {
                 let mut product = Product::<T>::new(shape, kinds);
                 // Workers start and take what they keep.
                 (0..10).for_each(|_| product.run(&context));
                 let (calls, bytes) = count(|| (0..RUNS).for_each(|_| product.run(&context)));
                 let what = format!("{context:?} {shape:?}: {calls} allocations of {bytes} bytes");
-                assert!(calls >= 2 * PRODUCTS, "{what}: no threads");
+                // The members of a team share nothing with those of one of another width.
+                product.run(&other);
+                let (first, _) = count(|| product.run(&context));
+                assert!(first >= 2, "{what}: no threads");
                 // Work may be worth fewer threads than `width`, never more. Two blocks may be begun.
                 let blocks = (width - 1) * PRODUCTS / 63 + 2;
                 assert!(calls <= (width + 1) * PRODUCTS + blocks, "{what}");
