@@ -37,8 +37,11 @@ const ROW: Duration = Duration::from_micros(50);
 /// The same for calls so short that a helper has to be there: it looks for the next team for some ten microseconds.
 const CLOSE_ROW: Duration = Duration::from_micros(10);
 
-/// Where no helper came to a short call, as many are made alone before one calls again.
-const ALONE: u32 = 16;
+/// Where no helper came to this many short calls, or phases, in a row, ...
+const TRIES: u32 = 8;
+
+/// ... only those of so many are shared: the time that a sleeping thread takes to come, and then little enough of all.
+const OF_CALLS: u32 = 128;
 
 /// No call uses more threads, whatever it asks for: `Max(usize::MAX)` is not worth a slot each.
 const MAX_WIDTH: usize = 1024;
@@ -77,7 +80,7 @@ pub(crate) fn close_in_a_row() -> bool {
     close
         && (helper_came()
             || CALLS
-                .try_with(|calls| calls.replace(calls.get().wrapping_add(1)) % ALONE == 0)
+                .try_with(|calls| calls.replace(calls.get().wrapping_add(1)) % OF_CALLS < TRIES)
                 .unwrap_or(false))
 }
 
@@ -131,6 +134,7 @@ use pool::{helper_came, threads as pool_threads};
 
 #[cfg(feature = "rayon")]
 mod pool {
+    use super::TRIES;
     use super::team::{Crew, Helper, Team};
     use crate::environment;
     use std::cell::Cell;
@@ -155,11 +159,11 @@ mod pool {
         static KEPT: Cell<Option<Crew>> = const { Cell::new(None) };
     }
 
-    /// True if the last team of this thread had help.
+    /// True if the last crew of this thread has, or had lately.
     pub(super) fn helper_came() -> bool {
         let came = |kept: &Cell<Option<Crew>>| {
             let crew = kept.take();
-            let came = crew.as_ref().is_some_and(Crew::came);
+            let came = crew.as_ref().is_some_and(|crew| crew.alone() < TRIES);
             kept.set(crew);
             came
         };

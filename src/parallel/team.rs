@@ -248,19 +248,19 @@ pub(crate) struct Crew {
     phase: Cell<usize>,
     /// The sum of all `done` when no phase is running, modulo 2^n.
     helped: Cell<usize>,
-    /// A helper ran some of the last phase.
-    came: Cell<bool>,
+    /// Phases since one in which a helper ran some tiles.
+    alone: Cell<u32>,
 }
 
 impl Crew {
     fn new(width: usize) -> Self {
         let shared = Arc::new(Shared::new(width));
-        Self { shared, phase: Cell::new(NEVER), helped: Cell::new(0), came: Cell::new(false) }
+        Self { shared, phase: Cell::new(NEVER), helped: Cell::new(0), alone: Cell::new(0) }
     }
 
-    /// True if a helper ran some of the last phase.
-    pub(crate) fn came(&self) -> bool {
-        self.came.get()
+    /// How many phases, up to the last one, no helper ran any tile of.
+    pub(crate) fn alone(&self) -> u32 {
+        self.alone.get()
     }
 
     /// True if a team of `width` can do no better than go on with this crew: any other width would give its helpers numbers
@@ -313,7 +313,7 @@ impl Crew {
         shared.work(0, |count| mine += count);
         let helped = self.helped.get().wrapping_add(tiles - mine);
         self.helped.set(helped);
-        self.came.set(mine < tiles);
+        self.alone.set(if mine < tiles { 0 } else { self.alone.get().saturating_add(1) });
         if mine < tiles {
             let mut spins = 0;
             while shared.slots[1..]

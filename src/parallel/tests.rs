@@ -267,7 +267,7 @@ fn a_crew_whose_helper_is_away() {
         let cells = Cells::new(5);
         team.phase(5, &|tile| cells.update(tile.index, |x| x + 1));
         (0..5).for_each(|index| assert_eq!(cells.get(index), 1));
-        assert!(!team.park().expect("as above").came());
+        assert!(team.park().expect("as above").alone() >= 1);
         go.store(true, Ordering::Release);
     });
 }
@@ -519,7 +519,7 @@ fn what_is_in_a_row() {
         assert!((0..1000).any(|_| in_a_row()));
         // Nobody came: most go alone.
         let shared = (0..1600).filter(|_| close_in_a_row()).count();
-        assert!((1..=100).contains(&shared), "{shared}");
+        assert!((1..=8 * 1600 / 128 + 8).contains(&shared), "{shared}");
         std::thread::sleep(Duration::from_millis(1));
         assert!(!in_a_row());
         std::thread::spawn(|| assert!(!in_a_row())).join().unwrap();
