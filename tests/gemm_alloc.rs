@@ -92,7 +92,7 @@ fn serial<T: Element>() {
             let work = shape.0 * shape.1 * shape.2;
             for parallelism in [Parallelism::Serial, Parallelism::Auto, Parallelism::Max(8)] {
                 // Below, there is too little for a second thread, and rayon is not touched.
-                if parallelism != Parallelism::Serial && work >= 500_000 {
+                if parallelism != Parallelism::Serial && work >= 250_000 {
                     continue;
                 }
                 let context = context.with_parallelism(parallelism);
