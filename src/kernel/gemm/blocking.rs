@@ -52,7 +52,7 @@ pub(crate) const PREFETCHES_FROM: usize = 128 << 10;
 /// Steps of k from which a tile asks for its lines of C before it begins.
 pub(crate) const PREFETCHES_C_FROM: usize = 64;
 
-/// Multiply-adds that a task should have at least: some 4 microseconds of one core. Measured on Zen 4, two threads: with eight tasks for
+/// Multiply-adds that a task should have at least where there are more tasks than threads: some 4 microseconds of one core. Measured on Zen 4, two threads: with eight tasks for
 /// any product, 16 x 256 x 64 took 3.5 or, where they changed hands, 5.3 us, and 4.7 on one thread.
 pub(crate) const WORK_PER_TASK: f64 = 2.5e5;
 
