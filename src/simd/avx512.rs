@@ -204,7 +204,34 @@ macro_rules! float {
                 target_stride: usize,
             ) {
                 // SAFETY: the caller vouches for the blocks, the token for the features.
-                unsafe { transpose::x86::$transpose(source, source_stride, target, target_stride) }
+                unsafe {
+                    for (i, column) in
+                        transpose::x86::$transpose(source, source_stride).into_iter().enumerate()
+                    {
+                        Self(column).store_ptr(target.add(i * target_stride));
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn transpose_first_ptr(
+                _: Avx512,
+                source: *const $elem,
+                source_stride: isize,
+                (rows, columns): (usize, usize),
+                target: *mut $elem,
+                target_stride: isize,
+            ) {
+                // SAFETY: as above, for the columns that are written.
+                unsafe {
+                    for (i, column) in
+                        transpose::x86::$transpose(source, source_stride).into_iter().enumerate()
+                    {
+                        if i < columns {
+                            let to = target.wrapping_offset(i as isize * target_stride);
+                            Self(column).store_first_ptr(to, rows);
+                        }
+                    }
+                }
             }
             #[inline(always)]
             unsafe fn load_columns_ptr(_: Avx512, source: *const $elem, stride: isize) -> [Self; 4] {

@@ -33,6 +33,7 @@ pub(crate) mod tests;
 
 pub use cache::Caches;
 pub use isa::Isa;
+use std::mem::MaybeUninit;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// A token: the proof that this CPU has the instruction set `ISA`.
@@ -134,6 +135,34 @@ pub trait Vector<T: Copy, S: Copy>:
         target: *mut T,
         target_stride: usize,
     );
+
+    /// Transposes the first `rows` elements of the first `columns` columns of such a block, and writes nothing else. Here
+    /// `target_stride` may be any, as a view's strides are.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of the whole block; `rows` and `columns` are at most `LANES`; `target` is valid for
+    /// writes of what is transposed.
+    #[inline(always)]
+    unsafe fn transpose_first_ptr(
+        s: S,
+        source: *const T,
+        source_stride: isize,
+        (rows, columns): (usize, usize),
+        target: *mut T,
+        target_stride: isize,
+    ) {
+        const { assert!(Self::LANES <= 16) };
+        let mut block = [MaybeUninit::<T>::uninit(); 16 * 16];
+        let block = block.as_mut_ptr().cast::<T>();
+        // SAFETY: the block has room for LANES rows of LANES; the caller vouches for the rest.
+        unsafe {
+            Self::transpose_ptr(s, source, source_stride, block, Self::LANES);
+            for i in 0..columns {
+                let column = Self::load_ptr(s, block.add(i * Self::LANES));
+                column.store_first_ptr(target.wrapping_offset(i as isize * target_stride), rows);
+            }
+        }
+    }
 
     /// The first four columns of `LANES` rows, `stride` apart: lane i of vector j is element j of row i.
     ///

@@ -61,23 +61,18 @@ pub mod x86 {
         unsafe { (*target.add(i * stride).cast::<Unaligned<R>>()).0 = value };
     }
 
-    /// 16 x 16 f32.
+    /// The columns of 16 rows of 16 f32.
     ///
     /// # Safety
-    /// As [`any`](super::any), and the CPU has AVX-512 F.
+    /// `source` is valid for reads of the rows, and the CPU has AVX-512 F.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn avx512_f32(
-        source: *const f32,
-        source_stride: isize,
-        target: *mut f32,
-        target_stride: usize,
-    ) {
+    pub unsafe fn avx512_f32(source: *const f32, stride: isize) -> [__m512; 16] {
         let mut r = [_mm512_setzero_ps(); 16];
         let mut t = r;
         for (i, r) in r.iter_mut().enumerate() {
             // SAFETY: the caller vouches for 16 rows of 16.
-            *r = unsafe { row(source, source_stride, i) };
+            *r = unsafe { row(source, stride, i) };
         }
         for i in 0..8 {
             t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
@@ -98,12 +93,10 @@ pub mod x86 {
             t[q + 12] = _mm512_shuffle_f32x4::<0xdd>(r[q + 8], r[q + 12]);
         }
         for i in 0..8 {
-            // SAFETY: the caller vouches for 16 rows of 16.
-            unsafe {
-                put(target, target_stride, i, _mm512_shuffle_f32x4::<0x88>(t[i], t[i + 8]));
-                put(target, target_stride, i + 8, _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]));
-            }
+            r[i] = _mm512_shuffle_f32x4::<0x88>(t[i], t[i + 8]);
+            r[i + 8] = _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]);
         }
+        r
     }
 
     /// Four rows of 128 bits, `step` rows apart.
@@ -166,23 +159,18 @@ pub mod x86 {
         ]
     }
 
-    /// 8 x 8 f64.
+    /// The columns of 8 rows of 8 f64.
     ///
     /// # Safety
-    /// As [`any`](super::any), and the CPU has AVX-512 F.
+    /// `source` is valid for reads of the rows, and the CPU has AVX-512 F.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn avx512_f64(
-        source: *const f64,
-        source_stride: isize,
-        target: *mut f64,
-        target_stride: usize,
-    ) {
+    pub unsafe fn avx512_f64(source: *const f64, stride: isize) -> [__m512d; 8] {
         let mut r = [_mm512_setzero_pd(); 8];
         let mut t = r;
         for (i, r) in r.iter_mut().enumerate() {
             // SAFETY: the caller vouches for 8 rows of 8.
-            *r = unsafe { row(source, source_stride, i) };
+            *r = unsafe { row(source, stride, i) };
         }
         // t[2 i + q]: 128-bit part j holds column 2 j + q of rows 2 i and 2 i + 1.
         for i in 0..4 {
@@ -196,12 +184,10 @@ pub mod x86 {
             r[q + 6] = _mm512_shuffle_f64x2::<0xdd>(t[q + 4], t[q + 6]);
         }
         for i in 0..4 {
-            // SAFETY: the caller vouches for 8 rows of 8.
-            unsafe {
-                put(target, target_stride, i, _mm512_shuffle_f64x2::<0x88>(r[i], r[i + 4]));
-                put(target, target_stride, i + 4, _mm512_shuffle_f64x2::<0xdd>(r[i], r[i + 4]));
-            }
+            t[i] = _mm512_shuffle_f64x2::<0x88>(r[i], r[i + 4]);
+            t[i + 4] = _mm512_shuffle_f64x2::<0xdd>(r[i], r[i + 4]);
         }
+        t
     }
 
     /// 16 x 16 f32, as four blocks of 8 x 8.

@@ -43,7 +43,7 @@ impl<T> Ahead<T> {
         if !plan.prefetches || next.is_empty() || depth == 0 {
             return Self::nothing(o.b);
         }
-        let vectors = plan.group() * plan.blocking.tile_vectors;
+        let vectors = plan.group * plan.blocking.tile_vectors;
         let lanes = plan.lanes as isize;
         let col = next.start * plan.blocking.tile_vectors * plan.lanes;
         let base = at(o.b, chunk * K_CHUNK, o.b_row_stride, col, o.b_col_stride);
@@ -69,7 +69,7 @@ impl<T> Ahead<T> {
         chunk: usize,
         tile: usize,
     ) -> Self {
-        if plan.group() == 1 || plan.pack_a || o.a_col_stride != 1 || rows.is_empty() {
+        if plan.group == 1 || plan.pack_a || o.a_col_stride != 1 || rows.is_empty() {
             return Self::nothing(o.a);
         }
         let line = 64 / size_of::<T>();

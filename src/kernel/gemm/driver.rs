@@ -163,7 +163,7 @@ impl<T: Element> Kernel for Task<'_, T> {
                     if plan.pack_a {
                         block.pack_a(s);
                     }
-                    for panel in (first_panel..block.end).step_by(plan.group()) {
+                    for panel in (first_panel..block.end).step_by(plan.group) {
                         block.group(s, panel);
                     }
                 }
@@ -225,7 +225,7 @@ impl<T: Element> Block<'_, T> {
     #[inline(always)]
     unsafe fn group<S: Simd>(&mut self, s: S, first: usize) {
         let plan = self.plan;
-        let panels = plan.group().min(self.end - first);
+        let panels = plan.group.min(self.end - first);
         if plan.source == Source::Turned {
             for panel in first..first + panels {
                 for chunk in self.first_chunk..self.first_chunk + self.chunks {
@@ -261,7 +261,7 @@ impl<T: Element> Block<'_, T> {
     fn panel_copy(&self, first: usize, panel: usize, chunk: usize) -> *mut T {
         let plan = self.plan;
         let panel_len = plan.blocking.tile_vectors * plan.lanes;
-        let of_chunk = (chunk - self.first_chunk) * K_CHUNK * plan.group() * panel_len;
+        let of_chunk = (chunk - self.first_chunk) * K_CHUNK * plan.group * panel_len;
         self.packed_b.wrapping_add(of_chunk + (panel - first) * panel_len * plan.depth(chunk))
     }
 
@@ -393,7 +393,7 @@ impl<T: Element> Block<'_, T> {
                 (o.b.wrapping_add(plan.packed_offset(panel, chunk)), panel_stride, lanes as isize)
             }
         };
-        let (panels, first_start) = (plan.group(), row_groups.part(groups.start).0);
+        let (panels, first_start) = (plan.group, row_groups.part(groups.start).0);
         let (last_start, last_rows) = row_groups.part(groups.end - 1);
         let next_rows = last_start + last_rows;
         let shows_saved = chunk + 1 == plan.chunks() && !plan.swapped;

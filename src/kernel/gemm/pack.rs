@@ -287,24 +287,21 @@ impl<T: Element> Kernel for PutBack<T> {
             return;
         }
         // C's columns are contiguous: square blocks are turned, and written column by column.
-        let mut block = [T::zero(); 16 * 16];
         for i in (0..part.rows).step_by(lanes) {
             for j in (0..part.cols).step_by(lanes) {
-                let (rows, cols) = (lanes.min(part.rows - i), lanes.min(part.cols - j));
+                let used = (lanes.min(part.rows - i), lanes.min(part.cols - j));
+                let block = part.copy.wrapping_add(i * COPY_WIDTH + j);
                 // SAFETY: the copy has 16 rows of COPY_WIDTH, so every block is whole; what is written of it lies
                 // within C.
                 unsafe {
-                    T::V::<S>::transpose_ptr(
+                    T::V::<S>::transpose_first_ptr(
                         s,
-                        part.copy.add(i * COPY_WIDTH + j),
+                        block,
                         COPY_WIDTH as isize,
-                        block.as_mut_ptr(),
-                        lanes,
+                        used,
+                        part.place(i, j),
+                        part.col_stride,
                     );
-                    for col in 0..cols {
-                        let column = T::V::<S>::load_ptr(s, block.as_ptr().add(col * lanes));
-                        column.store_first_ptr(part.place(i, j + col), rows);
-                    }
                 }
             }
         }

@@ -57,6 +57,8 @@ pub struct Plan {
     /// Tiles are computed in a copy: C's columns, as computed, are not contiguous, or the last tiles have other lanes than it.
     pub(super) scattered: bool,
     pub(super) pack_a: bool,
+    /// Panels of a group.
+    pub(super) group: usize,
     pub(super) source: Source,
     /// Tiles ask for lines of the next group of B.
     pub(super) prefetches: bool,
@@ -135,8 +137,16 @@ impl Plan {
         // What fits in a corner of L2 is there after its first use.
         let prefetches = n.saturating_mul(k).saturating_mul(size_of::<T>()) > PREFETCHES_FROM;
         // A is read one element per row and k: a long stride along k costs a cache line each.
-        let pack_a =
-            source != Source::Streamed && !turns && k > 1 && a.col_stride != 1 && m > 1 && panels > 1;
+        // Unless neighbours along k are at most two lines away, as in a row-major matrix of few columns, transposed.
+        let near = a.row_stride == 1 && Self::bytes::<T>(a.col_stride) <= 128;
+        let pack_a = source != Source::Streamed
+            && !turns
+            && !near
+            && k > 1
+            && a.col_stride != 1
+            && m > 1
+            && panels > 1;
+        let group = if turns { 1 } else { (blocking.group_vectors / blocking.tile_vectors).max(1) };
         let target = Self::target(width, m as f64 * n as f64 * k as f64);
         let all_rows = source == Source::Streamed;
         let cut_first = match (scattered, prefetches) {
@@ -157,6 +167,7 @@ impl Plan {
             swapped,
             scattered,
             pack_a,
+            group,
             source,
             prefetches,
             row_blocks,
@@ -275,14 +286,6 @@ impl Plan {
         self.k.div_ceil(K_CHUNK).max(1)
     }
 
-    /// Panels of a group.
-    pub(super) fn group(&self) -> usize {
-        if self.source == Source::Columns {
-            return 1;
-        }
-        (self.blocking.group_vectors / self.blocking.tile_vectors).max(1)
-    }
-
     /// The longest block of K.
     fn block_depth(&self) -> usize {
         (self.depth_blocks.part(0).1 * K_CHUNK).min(self.k)
@@ -291,7 +294,7 @@ impl Plan {
     /// Elements of a member's packed group of panels.
     pub(super) fn packed_b_len(&self) -> usize {
         if matches!(self.source, Source::Copied | Source::Turned) {
-            self.group() * self.blocking.tile_vectors * self.lanes * self.block_depth()
+            self.group * self.blocking.tile_vectors * self.lanes * self.block_depth()
         } else {
             0
         }

@@ -98,6 +98,75 @@ fn all<T: Number + Plain>() {
     }
 }
 
+/// Part of one block.
+struct First<T> {
+    source: *const T,
+    used: (usize, usize),
+    target: *mut T,
+    target_stride: isize,
+}
+
+impl<T: Number> Kernel for First<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { source, used, target, target_stride } = self;
+        // SAFETY: the test's block and what is written of it lie within its buffers, which are two.
+        unsafe {
+            let stride = T::V::<S>::LANES as isize;
+            T::V::<S>::transpose_first_ptr(s, source, stride, used, target, target_stride);
+        }
+    }
+}
+
+/// Every part of a block, at either end of a page, downwards too: nothing is written beside it.
+fn parts<T: Number + Plain>() {
+    let most = T::MOST_LANES;
+    let mut random = Random(11);
+    let block: Vec<T> = (0..most * most).map(|_| T::with_bits(random.next())).collect();
+    let canary = T::with_bits(u64::MAX - 7);
+    let mut page = Guarded::<T>::new(3 * most * most);
+    for selected in selections() {
+        let lanes = lanes::<T>(selected);
+        for (rows, columns) in (1..=lanes).flat_map(|rows| (1..=lanes).map(move |columns| (rows, columns))) {
+            for (stride, down, at_end) in [rows, lanes + 3].into_iter().flat_map(|stride| {
+                [(false, false), (false, true), (true, false), (true, true)]
+                    .map(|(down, at_end)| (stride, down, at_end))
+            }) {
+                let len = stride * (columns - 1) + rows;
+                let target = if at_end { page.at_end(len) } else { page.at_start(len) };
+                target.fill(canary);
+                let (first, step) =
+                    if down { (len - rows, -(stride as isize)) } else { (0, stride as isize) };
+                selected.run(First {
+                    source: block.as_ptr(),
+                    used: (rows, columns),
+                    target: target[first..].as_mut_ptr(),
+                    target_stride: step,
+                });
+                let case = format!("{} {rows} x {columns}, {step}, at end: {at_end}", selected.isa());
+                for (at, x) in target.iter().enumerate() {
+                    let (column, row) = (at / stride, at % stride);
+                    let column = if down { columns - 1 - column } else { column };
+                    let expected = if row < rows { block[row * lanes + column] } else { canary };
+                    assert_eq!(x.bits(), expected.bits(), "{case}: at {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_blocks_are_turned_f32() {
+    parts::<f32>();
+}
+
+#[test]
+fn parts_of_blocks_are_turned_f64() {
+    parts::<f64>();
+}
+
 #[test]
 fn blocks_are_turned_f32() {
     all::<f32>();
