@@ -142,7 +142,7 @@ fn parts<T: Number + Plain>() {
                 selected.run(First {
                     source: block.as_ptr(),
                     used: (rows, columns),
-                    target: target[first..].as_mut_ptr(),
+                    target: target.as_mut_ptr().wrapping_add(first),
                     target_stride: step,
                 });
                 let case = format!("{} {rows} x {columns}, {step}, at end: {at_end}", selected.isa());
