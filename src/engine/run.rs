@@ -461,7 +461,7 @@ impl<T: Element> Run<'_, T> {
         };
         // SAFETY: the operands are the plan's buffers, as long as its layouts say; the workspace has room for the packing
         // buffers of any of its products for each member; the rest is the caller's promise.
-        unsafe { plan.run(self.context, &operands, task, 0) };
+        unsafe { plan.run(self.context, &operands, task) };
     }
 
     /// # Safety

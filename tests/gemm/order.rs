@@ -70,6 +70,39 @@ fn few_columns<T: Real>() {
     }
 }
 
+/// Whole vectors of columns and some more, few enough to be computed apart: on one thread and on three.
+fn last_columns<T: Real>() {
+    let lanes = 64 / size_of::<T>();
+    for n in (1..=lanes / 2).map(|rest| 2 * lanes + rest) {
+        for (m, k) in [(5 * lanes + 3, 700), (150, 90 + n)] {
+            let (a, b, c) = (Dense::<T>::random(m, k, 70), Dense::random(k, n, 71), Dense::random(m, n, 72));
+            let (alpha, beta) = (T::from_f64(0.7), T::from_f64(-1.3));
+            let expected = [false, true].map(|fused| twin(fused, alpha, &a, &b, beta, &c));
+            for context in contexts() {
+                for threads in [1, 3] {
+                    let context = context.with_parallelism(Parallelism::Max(threads));
+                    for in_a in [Storage::Rows, Storage::Cols] {
+                        let (a, mut got) = (Stored::new(&a, in_a), Stored::new(&c, Storage::Rows));
+                        gemm(&context, alpha, a.view(), b.view(), beta, &mut got.view_mut()).expect("fits");
+                        let expected = &expected[usize::from(context.isa().has_fma())];
+                        assert_same(&got.dense(), expected, &(context, m, n, k, in_a));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn last_columns_f32() {
+    last_columns::<f32>();
+}
+
+#[test]
+fn last_columns_f64() {
+    last_columns::<f64>();
+}
+
 #[test]
 fn few_columns_f32() {
     few_columns::<f32>();

@@ -61,7 +61,7 @@ pub struct Operands<'a, T> {
     pub saved: *const T,
     pub saved_row_stride: isize,
     pub tile_function: Option<&'a TileFunction<'a, T>>,
-    /// Room for [`Plan::workspace_len`] elements per member.
+    /// Room for [`Plan::workspace_len`] elements: the running thread's own.
     pub workspace: *mut T,
 }
 
@@ -70,21 +70,31 @@ unsafe impl<T: Send> Send for Operands<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Operands<'_, T> {}
 
+impl<T: Copy> Operands<'_, T> {
+    /// Those of the product's columns from `first` on.
+    fn from_column(&self, first: usize) -> Self {
+        let shifted = |pointer: *const T, stride| {
+            if pointer.is_null() { pointer } else { at(pointer, 0, 0, first, stride) }
+        };
+        Self {
+            b: shifted(self.b, self.b_col_stride),
+            c: shifted(self.c, self.c_col_stride).cast_mut(),
+            bias: shifted(self.bias, 1),
+            saved: shifted(self.saved, 1),
+            ..*self
+        }
+    }
+}
+
 impl Plan {
     /// Runs one task.
     ///
     /// # Safety
     /// The operands have the shapes and layouts of the plan and are valid for all that it reaches; nothing else
     /// accesses C's elements and the packing buffers meanwhile but other tasks; each task runs once, and no two with
-    /// the same member number at once.
-    pub(crate) unsafe fn run<T: Element>(
-        &self,
-        context: &Context,
-        operands: &Operands<'_, T>,
-        task: usize,
-        member: usize,
-    ) {
-        T::run(context, Task { plan: self, operands, task, member });
+    /// the same workspace at once.
+    pub(crate) unsafe fn run<T: Element>(&self, context: &Context, operands: &Operands<'_, T>, task: usize) {
+        T::run(context, Task { plan: self, operands, task });
     }
 
     /// What is computed: C and its operands, or their transposes.
@@ -112,7 +122,6 @@ struct Task<'a, T> {
     plan: &'a Plan,
     operands: &'a Operands<'a, T>,
     task: usize,
-    member: usize,
 }
 
 compiled! {
@@ -129,7 +138,7 @@ impl<T: Element> Kernel for Task<'_, T> {
     fn run<S: Simd>(self, s: S) {
         let plan = self.plan;
         let o = plan.oriented(self.operands);
-        let packed_b = o.workspace.wrapping_add(self.member * plan.workspace_len());
+        let packed_b = o.workspace;
         let packed_a = packed_b.wrapping_add(plan.packed_b_len());
         let copy = packed_a.wrapping_add(plan.packed_a_len());
         let (block_row, block_panel) = plan.blocks_of(self.task);
@@ -513,28 +522,50 @@ pub(crate) fn product<T: Element>(
     }
     let by_column = epilogue.bias.is_some() || saved.is_some();
     let shape = Shape { a: a_layout, b: b_layout, c: c_layout, packed, by_column };
-    let plan = Plan::new::<T>(context, &shape, width, blocking);
-    if let Some(by_chunk) = ByChunk::new(&plan, width) {
+    let plan = |first: usize, cols: usize| {
+        let (b, c) = (Layout { cols, ..b_layout }, Layout { cols, ..c_layout });
+        let plan = Plan::new::<T>(context, &Shape { b, c, ..shape }, width, blocking);
+        (plan, operands.from_column(first))
+    };
+    // A caller's tile function is called with columns of all of C.
+    let together = blocking.is_some() || operands.tile_function.is_some();
+    let whole = if together { None } else { Plan::cut_off::<T>(context, &shape) };
+    let (mut first, mut second) = match whole {
+        None => (plan(0, c_layout.cols), None),
+        Some(whole) => (plan(0, whole), Some(plan(whole, c_layout.cols - whole))),
+    };
+    if let (Some(by_chunk), None) = (ByChunk::new(&first.0, width), &second) {
         return with_workspace(by_chunk.kept_len(), |workspace| {
-            let operands = Operands { workspace, ..operands };
+            let operands = Operands { workspace, ..first.1 };
             // SAFETY: as below; there is room for what is kept.
             unsafe { by_chunk.run(context, &operands, width) };
         });
     }
+    let tasks = first.0.tasks() + second.as_ref().map_or(0, |(plan, _)| plan.tasks());
+    let room = first.0.workspace_len().max(second.as_ref().map_or(0, |(plan, _)| plan.workspace_len()));
     // As many members as can have something to do.
-    let width = width.min(plan.tasks().max(1));
-    with_workspace(plan.workspace_len() * width, |workspace: *mut T| {
-        let operands = Operands { workspace, ..operands };
-        let task = |index, member| {
-            // SAFETY: plan and operands come from checked views that are borrowed until here; every task runs once,
-            // and each thread has a member number of its own.
-            unsafe { plan.run(context, &operands, index, member) };
+    let width = width.min(tasks.max(1));
+    with_workspace(room * width, |workspace: *mut T| {
+        for (_, operands) in [Some(&mut first), second.as_mut()].into_iter().flatten() {
+            operands.workspace = workspace;
+        }
+        let (first, second) = (&first, second.as_ref());
+        let task = |index: usize, member: usize| {
+            let ((plan, operands), index) = match (index.checked_sub(first.0.tasks()), second) {
+                (Some(index), Some(second)) => (second, index),
+                _ => (first, index),
+            };
+            let operands =
+                Operands { workspace: operands.workspace.wrapping_add(member * room), ..*operands };
+            // SAFETY: plans and operands come from checked views that are borrowed until here, and have no column of C in
+            // common; every task runs once, and each thread has a workspace of its own.
+            unsafe { plan.run(context, &operands, index) };
         };
         if width == 1 {
-            (0..plan.tasks()).for_each(|index| task(index, 0));
+            (0..tasks).for_each(|index| task(index, 0));
         } else {
             parallel::with_team(width, |team| {
-                team.phase(plan.tasks(), &|tile: parallel::Tile| task(tile.index, tile.member));
+                team.phase(tasks, &|tile: parallel::Tile| task(tile.index, tile.member));
             });
         }
     })

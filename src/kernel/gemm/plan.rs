@@ -28,6 +28,10 @@ pub(super) enum Source {
     Streamed,
 }
 
+/// Cycles that the last columns must be expected to gain, to be worth a plan and tiles of their own. Measured on Zen 4, f32, of 100
+/// columns: nothing where 3,700 were expected (100 x 100 x 100), 4 % where 4,400 were (the same with a transposed A).
+const CUT_OFF_FROM: f64 = 4000.0;
+
 /// What is cut first, where a product is cut into tasks.
 ///
 /// A small one into blocks of C whose elements are neighbours in memory: where a line's neighbour is another thread's, each takes lines from
@@ -202,7 +206,7 @@ impl Plan {
 
     /// True if the transposed product is the better one to compute.
     fn swaps<T>(shape: &Shape, isa: Isa, lanes: usize, turns: bool) -> bool {
-        let Shape { a, b, c, packed, by_column } = *shape;
+        let Shape { a, c, packed, by_column, .. } = *shape;
         if packed || a.cols == 0 || c.rows == 0 || c.cols == 0 {
             return false;
         }
@@ -210,11 +214,15 @@ impl Plan {
             // Its rows are contiguous.
             return c.row_stride == 1 && !by_column;
         }
-        if c.cols >= 2 * lanes || c.rows < lanes {
-            return false;
-        }
-        // Few columns leave lanes idle: better lanes along m. In cycles of one step of k: one for each column and LANES rows,
-        // besides what turning A takes and what is left of writing the transposed tiles; against one for each row and vector.
+        c.cols < 2 * lanes && c.rows >= lanes && Self::swap_gains::<T>(shape, isa, lanes, turns) > 0.0
+    }
+
+    /// What a step of k gains from computing the transpose of few columns, which leave lanes idle: better lanes along m. In cycles of a
+    /// core that has one multiply-add of a canonical vector each.
+    fn swap_gains<T>(shape: &Shape, isa: Isa, lanes: usize, turns: bool) -> f64 {
+        let Shape { a, b, c, .. } = *shape;
+        // One for each column and LANES rows, besides what turning A takes and what is left of writing the transposed tiles; against
+        // one for each row and vector.
         // Measured on Zen 4, f32, 128 rows, 500 and 1024 steps. Turning in the tile: four columns take 16 loads and 8 shuffles. In
         // panels, written and read again: 6.1 to 7.2, with AVX2 9 to 11; where rows of A are multiples of 4 KiB apart 3 more.
         let groups = c.cols.div_ceil(tile_rows(isa, 1)) as f64;
@@ -244,7 +252,23 @@ impl Plan {
             _ => 16.0 * whole as f64 + if rest > 0 { 40.0 } else { 0.0 },
         };
         let along_n = (whole as f64 + cut) * m + turned;
-        along_m < along_n
+        along_n - along_m
+    }
+
+    /// Whole vectors of columns of a product whose last columns are better computed apart, as few columns of their own: they are in
+    /// other lanes then, and no element's sum is another one. `None` if all are better computed together.
+    pub(crate) fn cut_off<T: Element>(context: &Context, shape: &Shape) -> Option<usize> {
+        let (isa, lanes) = (context.isa(), context.isa().lanes(size_of::<T>()));
+        let Shape { a, b, c, packed, .. } = *shape;
+        let (whole, rest) = (c.cols / lanes * lanes, c.cols % lanes);
+        if rest == 0 || c.cols < 2 * lanes || c.col_stride != 1 || packed {
+            return None;
+        }
+        let few = Shape { b: Layout { cols: rest, ..b }, c: Layout { cols: rest, ..c }, ..*shape };
+        let turns = Self::turns_in_tile::<T>(&few, isa, lanes);
+        let swaps = Self::swaps::<T>(&few, isa, lanes, turns);
+        (swaps && Self::swap_gains::<T>(&few, isa, lanes, turns) * a.cols as f64 > CUT_OFF_FROM)
+            .then_some(whole)
     }
 
     /// How many tasks there should be: one for one thread; for several four each, so that the one who comes late or is slow costs

@@ -175,10 +175,10 @@ fn ownership(
             saved: std::ptr::null(),
             saved_row_stride: 0,
             tile_function: None,
-            workspace: workspace.as_mut_ptr(),
+            workspace: workspace[member * len..].as_mut_ptr(),
         };
         // SAFETY: views and buffers have the plan's sizes; one task runs after the other.
-        unsafe { plan.run(context, &operands, task, member) };
+        unsafe { plan.run(context, &operands, task) };
         let (own, others) = (member * len..(member + 1) * len, &workspace);
         let outside = others.iter().enumerate().filter(|(i, x)| !own.contains(i) && !x.is_nan());
         assert_eq!(outside.count(), 0, "{case}: task {task} wrote outside its member's buffers");
