@@ -1,6 +1,7 @@
 //! AVX-512: a canonical vector is one zmm register, a mask is a mask register.
 
 use super::{Bits, Isa, Kernel, Mask, Simd, Unaligned, Vector, read, transpose};
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -102,6 +103,23 @@ pub struct U32x16(__m512i);
 #[derive(Clone, Copy)]
 pub struct U64x8(__m512i);
 
+/// `x`, of which the compiler forgets where it came from. It made a splat of which the lower half is used too in two steps: that half from
+/// memory and from it the whole, a shuffle that takes the multiply-adds' time.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn opaque_ps(mut x: __m512) -> __m512 {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) x, options(pure, nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// [`opaque_ps`] for f64.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn opaque_pd(x: __m512d) -> __m512d {
+    _mm512_castps_pd(opaque_ps(_mm512_castpd_ps(x)))
+}
+
 macro_rules! operator {
     ($vector:ident, $trait:ident, $method:ident, $intrinsic:ident) => {
         impl $trait for $vector {
@@ -148,7 +166,7 @@ macro_rules! float {
         $vector:ident, $elem:ty, $lanes:literal, $mask:ty, $bits:ident, $uint:ty, $int:ty,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $set1:ident, $set1_bits:ident,
         $mask_loadu:ident, $mask_storeu:ident, $fmadd:ident, $fmadd_low:ident, $low:ident, $widen:ident, $sqrt:ident, $max:ident, $min:ident,
-        $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident, $transpose:ident, $columns:ident
+        $cmp:ident, $blend:ident, $to_bits:ident, $from_bits:ident, $transpose:ident, $columns:ident, $opaque:ident, $mask_loadu_low:ident
     ) => {
         operator!($vector, Add, add, $add);
         operator!($vector, Sub, sub, $sub);
@@ -242,6 +260,17 @@ macro_rules! float {
             fn mul_add(self, factor: Self, addend: Self) -> Self {
                 Self(intrinsic!($fmadd(self.0, factor.0, addend.0)))
             }
+            #[inline(always)]
+            fn splat_for_low(_: Avx512, value: $elem) -> Self {
+                Self(intrinsic!($opaque($set1(value))))
+            }
+            // A register of 256 bits, so that the compiler sees nothing to be gained from whole ones.
+            #[inline(always)]
+            unsafe fn load_low_ptr(_: Avx512, source: *const $elem, count: usize) -> Self {
+                debug_assert!(count <= Self::LANES / 2);
+                // SAFETY: the mask keeps the access to the caller's `count` elements.
+                Self(unsafe { $widen($mask_loadu_low(first(count) as _, source)) })
+            }
             // Half as long where a register of 512 bits takes two passes.
             #[inline(always)]
             fn mul_add_low(self, factor: Self, addend: Self) -> Self {
@@ -307,13 +336,13 @@ float! {
     F32x16, f32, 16, __mmask16, U32x16, u32, i32, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
     _mm512_set1_ps, _mm512_set1_epi32, _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm256_fmadd_ps, _mm512_castps512_ps256, _mm512_zextps256_ps512, _mm512_sqrt_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask,
-    _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps, avx512_f32, avx512_f32_columns
+    _mm512_mask_blend_ps, _mm512_castps_si512, _mm512_castsi512_ps, avx512_f32, avx512_f32_columns, opaque_ps, _mm256_maskz_loadu_ps
 }
 float! {
     F64x8, f64, 8, __mmask8, U64x8, u64, i64, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
     _mm512_set1_pd, _mm512_set1_epi64, _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm256_fmadd_pd, _mm512_castpd512_pd256, _mm512_zextpd256_pd512, _mm512_sqrt_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask,
-    _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd, avx512_f64, avx512_f64_columns
+    _mm512_mask_blend_pd, _mm512_castpd_si512, _mm512_castsi512_pd, avx512_f64, avx512_f64_columns, opaque_pd, _mm256_maskz_loadu_pd
 }
 
 macro_rules! bits {

@@ -182,6 +182,22 @@ pub trait Vector<T: Copy, S: Copy>:
 
     /// `self * factor + addend`, rounded once (twice on the portable tier).
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// [`splat`](Self::splat) for both [`mul_add`](Self::mul_add) and [`mul_add_low`](Self::mul_add_low): one register for both.
+    #[inline(always)]
+    fn splat_for_low(s: S, value: T) -> Self {
+        Self::splat(s, value)
+    }
+
+    /// [`load_first_ptr`](Self::load_first_ptr) of no more than the lower half.
+    ///
+    /// # Safety
+    /// `count <= LANES / 2`, and `source` is valid for reads of `count` elements.
+    #[inline(always)]
+    unsafe fn load_low_ptr(s: S, source: *const T, count: usize) -> Self {
+        // SAFETY: passed on.
+        unsafe { Self::load_first_ptr(s, source, count) }
+    }
+
     /// [`mul_add`](Self::mul_add) in the lower half of the lanes; the upper half may be anything.
     #[inline(always)]
     fn mul_add_low(self, factor: Self, addend: Self) -> Self {

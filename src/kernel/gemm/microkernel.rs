@@ -240,9 +240,12 @@ unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
     }
     for (i, acc_row) in acc.iter_mut().enumerate() {
         // SAFETY: the caller vouches for MR rows of column k of A.
-        let factor = T::V::<S>::splat(s, unsafe {
-            read(at(cursor.a[i / pointer_rows], i % pointer_rows, t.a_row_stride, 0, 0))
-        });
+        let factor = unsafe { read(at(cursor.a[i / pointer_rows], i % pointer_rows, t.a_row_stride, 0, 0)) };
+        let factor = if KIND == HALF && NV > 1 {
+            T::V::<S>::splat_for_low(s, factor)
+        } else {
+            T::V::<S>::splat(s, factor)
+        };
         for (j, (sum, vector)) in acc_row.iter_mut().zip(row).enumerate() {
             *sum = if KIND == HALF && j == NV - 1 {
                 factor.mul_add_low(vector, *sum)
@@ -331,10 +334,10 @@ unsafe fn load<T: Element, S: Simd, const KIND: u8>(
 ) -> T::V<S> {
     // SAFETY: the caller vouches for `from`.
     unsafe {
-        if last && (KIND == CUT || KIND == HALF) {
-            T::V::<S>::load_first_ptr(s, from, count)
-        } else {
-            T::V::<S>::load_ptr(s, from)
+        match KIND {
+            CUT if last => T::V::<S>::load_first_ptr(s, from, count),
+            HALF if last => T::V::<S>::load_low_ptr(s, from, count),
+            _ => T::V::<S>::load_ptr(s, from),
         }
     }
 }
