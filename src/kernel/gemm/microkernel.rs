@@ -238,15 +238,45 @@ unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
             }
         }
     }
-    for (i, acc_row) in acc.iter_mut().enumerate() {
-        // SAFETY: the caller vouches for MR rows of column k of A.
-        let factor = unsafe { read(at(cursor.a[i / pointer_rows], i % pointer_rows, t.a_row_stride, 0, 0)) };
+    // All at once, or six by six: more with opaque splats the compiler does not unroll, and has the sums in memory.
+    let six = if KIND == HALF { MR.min(6) } else { MR };
+    let (upper, lower) = acc.split_at_mut(six);
+    // SAFETY: passed on.
+    unsafe {
+        add_rows::<T, S, NV, KIND>(s, t, &cursor.a, 0, row, upper);
+        add_rows::<T, S, NV, KIND>(s, t, &cursor.a, six, row, lower);
+    }
+    for a in &mut cursor.a[..MR.div_ceil(pointer_rows)] {
+        *a = a.wrapping_offset(t.a_k_stride);
+    }
+    cursor.b = cursor.b.wrapping_offset(t.b_k_stride);
+    cursor.pack = cursor.pack.wrapping_add(NV * lanes);
+}
+
+/// Adds the products of a row of B to some rows of sums, from row `first` on.
+///
+/// # Safety
+/// As [`run_tiles`]; `a` is the column of A.
+#[inline(always)]
+unsafe fn add_rows<T: Element, S: Simd, const NV: usize, const KIND: u8>(
+    s: S,
+    t: &Tiles<T>,
+    a: &[*const T; 4],
+    first: usize,
+    row: [T::V<S>; NV],
+    sums: &mut [[T::V<S>; NV]],
+) {
+    let pointer_rows = const { pointer_rows(S::ISA, NV, KIND) };
+    for (i, sums) in sums.iter_mut().enumerate() {
+        let i = first + i;
+        // SAFETY: the caller vouches for these rows of the column.
+        let factor = unsafe { read(at(a[i / pointer_rows], i % pointer_rows, t.a_row_stride, 0, 0)) };
         let factor = if KIND == HALF && NV > 1 {
             T::V::<S>::splat_for_low(s, factor)
         } else {
             T::V::<S>::splat(s, factor)
         };
-        for (j, (sum, vector)) in acc_row.iter_mut().zip(row).enumerate() {
+        for (j, (sum, vector)) in sums.iter_mut().zip(row).enumerate() {
             *sum = if KIND == HALF && j == NV - 1 {
                 factor.mul_add_low(vector, *sum)
             } else {
@@ -254,11 +284,6 @@ unsafe fn step<T: Element, S: Simd, const MR: usize, const NV: usize, const KIND
             };
         }
     }
-    for a in &mut cursor.a[..MR.div_ceil(pointer_rows)] {
-        *a = a.wrapping_offset(t.a_k_stride);
-    }
-    cursor.b = cursor.b.wrapping_offset(t.b_k_stride);
-    cursor.pack = cursor.pack.wrapping_add(NV * lanes);
 }
 
 /// All steps of a tile that turns B. `a` is row 0 of A.

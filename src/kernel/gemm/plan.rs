@@ -28,9 +28,14 @@ pub(super) enum Source {
     Streamed,
 }
 
-/// Cycles that the last columns must be expected to gain, to be worth a plan and tiles of their own. Measured on Zen 4, f32, of 100
-/// columns: nothing where 3,700 were expected (100 x 100 x 100), 4 % where 4,400 were (the same with a transposed A).
+/// Cycles that the last columns must be expected to gain, to be worth a plan and tiles of their own. Measured on Zen 4, f32: 1 % where
+/// 2,400 were expected (100 x 100 x 100 with a transposed A), 2 % where 4,500 and 25,000 were (100 columns of 128 rows, 128 steps with
+/// a transposed A, 784 steps), 7 % of 36 columns and 784 steps.
 const CUT_OFF_FROM: f64 = 4000.0;
+
+/// What half a vector takes less of a whole one's time beside two or more than in a tile alone or of two, with registers half as long: 0.54 and
+/// 0.72 of it.
+const HALF_BESIDE: f64 = 0.18;
 
 /// What is cut first, where a product is cut into tasks.
 ///
