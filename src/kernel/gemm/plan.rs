@@ -33,8 +33,7 @@ pub(super) enum Source {
 /// a transposed A, 784 steps), 7 % of 36 columns and 784 steps.
 const CUT_OFF_FROM: f64 = 4000.0;
 
-/// What half a vector takes less of a whole one's time beside two or more than in a tile alone or of two, with registers half as long: 0.54 and
-/// 0.72 of it.
+/// Half a vector takes 0.72 of a whole one's time, alone or beside one, and so much less beside more, where its registers are half as long.
 const HALF_BESIDE: f64 = 0.18;
 
 /// What is cut first, where a product is cut into tasks.
@@ -271,9 +270,10 @@ impl Plan {
         }
         let few = Shape { b: Layout { cols: rest, ..b }, c: Layout { cols: rest, ..c }, ..*shape };
         let turns = Self::turns_in_tile::<T>(&few, isa, lanes);
+        let half = if isa == Isa::Avx512 && rest <= lanes / 2 { HALF_BESIDE * c.rows as f64 } else { 0.0 };
+        let gains = Self::swap_gains::<T>(&few, isa, lanes, turns) - half;
         let swaps = Self::swaps::<T>(&few, isa, lanes, turns);
-        (swaps && Self::swap_gains::<T>(&few, isa, lanes, turns) * a.cols as f64 > CUT_OFF_FROM)
-            .then_some(whole)
+        (swaps && gains * a.cols as f64 > CUT_OFF_FROM).then_some(whole)
     }
 
     /// How many tasks there should be: one for one thread; for several four each, so that the one who comes late or is slow costs
