@@ -1,13 +1,14 @@
 //! GEMM: squares and the three products of a training step, beside the peak of the instruction set.
 //!
 //! First the answers are checked against a naive product, then a table gives the share of the measured peak for every
-//! instruction set (product and peak in turn, medians and bests of the rounds), then criterion measures.
+//! instruction set (product and peak in turn, medians and bests of the rounds), another what epilogues cost, then criterion measures.
 //! `GEMMULE_ISA` chooses the instruction set of the criterion part; `cargo bench --bench gemm -- --quick` is short.
 
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use gemmule::{Context, Isa, MatMut, MatRef, Parallelism, available_threads, gemm};
+use gemmule::kernel::activation::Activation;
+use gemmule::{Context, Epilogue, Isa, MatMut, MatRef, Parallelism, available_threads, gemm, gemm_with};
 use std::hint::black_box;
 use std::time::Instant;
 use support::{best, fill, measuring, median, peak, thread_seconds};
@@ -137,6 +138,52 @@ fn shares(context: &Context, threads: usize, cases: &mut [Case]) {
     }
 }
 
+/// What epilogues cost: the time of each by that of the plain product in the same round, one thread, medians of the rounds.
+fn epilogues(context: &Context) {
+    const ROUNDS: usize = 15;
+    println!("\n{}, f32, 1 thread: time by that of the plain product", context.isa());
+    println!(
+        "{:<10} {:>14} {:>14} {:>14} {:>14}",
+        "cubed", "bias, ReLU", "bias, GELU", "ReLU'", "tile function"
+    );
+    for size in [256, 512, 1024, 2048] {
+        let mut case = Case::new("", (size, size, size), false, false);
+        let (bias, saved) = (fill(size, 3), fill(size * size, 4));
+        let saved = MatRef::row_major(&saved, size, size).expect("as large");
+        let tile = |_: usize, _: usize, mut tile: MatMut<'_, f32>| {
+            black_box(tile.get_mut(0, 0));
+        };
+        let all = [
+            Epilogue::default(),
+            Epilogue { bias: Some(&bias), activation: Activation::Relu, ..Epilogue::default() },
+            Epilogue { bias: Some(&bias), activation: Activation::Gelu, ..Epilogue::default() },
+            Epilogue { derivative: Some((Activation::Relu, saved)), ..Epilogue::default() },
+            Epilogue { tile_function: Some(&tile), ..Epilogue::default() },
+        ];
+        let repeats = (400_000_000 / case.operations()).clamp(1, 1000);
+        let mut ratios = vec![Vec::new(); all.len()];
+        for round in 0..ROUNDS + 2 {
+            let seconds = all.map(|epilogue| {
+                let own = thread_seconds();
+                for _ in 0..repeats {
+                    let mut c = std::mem::take(&mut case.c);
+                    let (a, b) = case.views();
+                    let mut view = MatMut::row_major(&mut c, size, size).expect("as large");
+                    gemm_with(context, 1.0, a, b, 0.0, &mut view, &epilogue).expect("shapes fit");
+                    case.c = black_box(c);
+                }
+                thread_seconds() - own
+            });
+            if round >= 2 {
+                ratios.iter_mut().zip(seconds).for_each(|(ratios, x)| ratios.push(x / seconds[0]));
+            }
+        }
+        print!("{size:<10}");
+        ratios.into_iter().skip(1).for_each(|ratios| print!(" {:>14.3}", median(ratios)));
+        println!();
+    }
+}
+
 fn main() {
     let context = Context::detect().expect("GEMMULE_ISA names an instruction set of this CPU");
     let threads = available_threads();
@@ -155,6 +202,7 @@ fn main() {
                 shares(&context, threads, &mut cases);
             }
         }
+        epilogues(&context.with_parallelism(Parallelism::Serial));
     }
 
     if std::env::var_os("GEMMULE_SHARES_ONLY").is_some() {

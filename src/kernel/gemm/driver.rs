@@ -72,7 +72,7 @@ unsafe impl<T: Sync> Sync for Operands<'_, T> {}
 
 impl<T: Copy> Operands<'_, T> {
     /// Those of the product's columns from `first` on.
-    fn from_column(&self, first: usize) -> Self {
+    fn columns_from(&self, first: usize) -> Self {
         let shifted = |pointer: *const T, stride| {
             if pointer.is_null() { pointer } else { at(pointer, 0, 0, first, stride) }
         };
@@ -525,7 +525,7 @@ pub(crate) fn product<T: Element>(
     let plan = |first: usize, cols: usize| {
         let (b, c) = (Layout { cols, ..b_layout }, Layout { cols, ..c_layout });
         let plan = Plan::new::<T>(context, &Shape { b, c, ..shape }, width, blocking);
-        (plan, operands.from_column(first))
+        (plan, operands.columns_from(first))
     };
     // A caller's tile function is called with columns of all of C.
     let together = blocking.is_some() || operands.tile_function.is_some();
